@@ -1,0 +1,1 @@
+//! momento-fake

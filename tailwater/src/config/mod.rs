@@ -1,0 +1,1 @@
+//! Flags, environment and file, resolved to one checked value before anything binds.

@@ -1,0 +1,1 @@
+//! Sources: pushed or pulled, probed, their timeline repaired, handed on as FLV.

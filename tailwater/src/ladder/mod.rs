@@ -1,0 +1,1 @@
+//! From the probed source and the configured rungs to a plan: a pure function.

@@ -1,0 +1,1 @@
+//! One task a livestream: sessions, numbers, the live window, the registry.

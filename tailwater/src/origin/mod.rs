@@ -1,0 +1,1 @@
+//! Serves the live window and the store to players.

@@ -1,0 +1,1 @@
+//! Writes to the store in the one right order.

@@ -1,0 +1,1 @@
+//! FFmpeg: its command line, its supervisor, its pipes.

@@ -1,0 +1,1 @@
+//! The pages: player and dashboard, embedded in the binary.
