@@ -1,1 +1,22 @@
-//! store
+//! `MediaStore`: whole objects with a time to live, and the backends that keep them.
+//!
+//! - [`MediaStore`] is the contract; [`Key`], [`Payload`], [`PutOptions`], [`Object`] and [`Error`] are its words.
+//! - [`open`](open::open_backend) turns a [`StoreUrl`] into a store.
+
+mod error;
+mod key;
+mod media_store;
+#[cfg(feature = "momento")]
+mod momento;
+#[cfg(feature = "objectstore")]
+mod objectstore;
+mod open;
+mod payload;
+mod url;
+
+pub use error::{At, Error, ErrorKind, Operation};
+pub use key::{Key, KeyError, MAX_KEY_BYTES};
+pub use media_store::{Capabilities, MediaStore, Object, PutOptions, clamp};
+pub use open::{Env, OpenOptions, open_backend};
+pub use payload::Payload;
+pub use url::{Scheme, StoreUrl};
