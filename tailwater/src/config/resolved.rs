@@ -1,0 +1,356 @@
+//! The one checked value that flags, environment and file become. Nothing binds before it exists.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+use super::{
+    ByteSize, ConfigError, Env, File, Flags, HumanDuration, Secret, check, env,
+    file::{OneOrMany, StoreEntry},
+    flags::RtmpAddr,
+};
+use crate::{
+    control::source_url::AllowedSource,
+    ladder::{LadderConfig, rung},
+};
+
+/// How long an AAC frame lasts, in nanoseconds: 1024 samples at 48 kHz.
+const AAC_FRAME_NANOS: u128 = 1024 * 1_000_000_000 / 48_000;
+
+/// The configuration as the server uses it.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// Listener for viewers, and for operators when [`Api::listener`] is none.
+    pub http: SocketAddr,
+    /// RTMP listener.
+    pub rtmp: Option<SocketAddr>,
+    /// Who may use the API and where.
+    pub api: Api,
+    /// HTTPS instead of plain HTTP, on both HTTP listeners.
+    pub tls: Option<TlsFiles>,
+    /// A publish makes a livestream named by its key.
+    pub auto_start: bool,
+    /// How logs are written.
+    pub log_format: LogFormat,
+    /// What is logged, in the syntax of `RUST_LOG`.
+    pub log_filter: String,
+    /// The stores, the primary one first. Never empty.
+    pub stores: Vec<StoreSetting>,
+    /// How long a store keeps an object, unless the livestream says otherwise.
+    pub ttl: Duration,
+    /// How much of the past a playlist lists, unless the livestream says otherwise.
+    pub window: Duration,
+    /// What the origin keeps in memory of each livestream.
+    pub live_window: LiveWindowSettings,
+    /// The FFmpeg to run.
+    pub ffmpeg: PathBuf,
+    /// The ladder of livestreams that bring none.
+    pub ladder: LadderConfig,
+    /// How long a livestream waits for its source in state `starting`.
+    pub source_timeout: Duration,
+    /// How long after a clean end of the source the livestream ends.
+    pub end_grace: Duration,
+    /// How long a lost source may take to come back.
+    pub reconnect_window: Duration,
+    /// What viewers get while the source is lost.
+    pub on_loss: OnLoss,
+    /// Take livestreams up again after a restart.
+    pub resume: bool,
+    /// The name encoders and viewers know this server by.
+    pub public_host: Option<String>,
+    /// Private hosts and networks that sources may be pulled from.
+    pub allow_source: Vec<AllowedSource>,
+    /// What is bounded.
+    pub limits: Limits,
+    /// What is allowed but should be known: logged once at start.
+    pub warnings: Vec<String>,
+}
+
+/// Who may use the API and where.
+#[derive(Clone, Debug, Default)]
+pub struct Api {
+    /// A listener apart from viewers'.
+    pub listener: Option<SocketAddr>,
+    /// What `Authorization: Bearer` must carry.
+    pub token: Option<Secret>,
+    /// Serve it off loopback without a token.
+    pub insecure: bool,
+}
+
+/// The PEM files of HTTPS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Certificate chain.
+    pub cert: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+}
+
+/// One store.
+#[derive(Clone, Debug)]
+pub struct StoreSetting {
+    /// Where it is; credentials in it are not printed.
+    pub url: store::StoreUrl,
+    /// Its own time to live, if it differs.
+    pub ttl: Option<Duration>,
+    /// Bytes it holds at most (embedded stores).
+    pub max_bytes: u64,
+}
+
+/// What the origin keeps in memory of each livestream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveWindowSettings {
+    /// Of media.
+    pub duration: Duration,
+    /// Of all its renditions together.
+    pub max_bytes: u64,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A line an event, for people.
+    #[default]
+    Text,
+    /// A JSON object an event, for machines.
+    Json,
+}
+
+/// What viewers get while the source is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnLoss {
+    /// Nothing new: the playlists stay as they are.
+    #[default]
+    Wait,
+    /// A still picture and silence.
+    Slate,
+}
+
+/// What is bounded, so that no client decides how much of the machine is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Livestreams that are live at a time.
+    pub max_livestreams: usize,
+    /// HTTP connections at a time, over all listeners.
+    pub max_connections: usize,
+    /// RTMP connections at a time.
+    pub max_rtmp_connections: usize,
+    /// Requests of one livestream that wait for media.
+    pub max_waiters_per_livestream: usize,
+    /// Requests that wait for media.
+    pub max_waiters: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_livestreams: 64,
+            // Ten thousand parked players on one node is the budget; twice that leaves room for their other requests.
+            max_connections: 20_000,
+            max_rtmp_connections: 256,
+            max_waiters_per_livestream: 12_000,
+            max_waiters: 16_000,
+        }
+    }
+}
+
+impl Resolved {
+    /// Puts the layers together, reads the files they name, and checks all of it.
+    ///
+    /// # Errors
+    /// The first thing found that cannot be used, as a sentence that says what to write instead.
+    pub fn load(flags: &Flags, env: Env<'_>) -> Result<Self, ConfigError> {
+        let said = env::read(env)?;
+        let file = match flags.config.as_ref().or(said.config.as_ref()) {
+            Some(path) => File::read(path)?,
+            None => File::default(),
+        };
+        let resolved = Self::merge(flags, &said, &file)?;
+        check::files(&resolved)?;
+        Ok(resolved)
+    }
+
+    /// Puts the layers together and checks what can be checked without reading anything.
+    ///
+    /// # Errors
+    /// As [`Resolved::load`].
+    pub fn merge(flags: &Flags, env: &Flags, file: &File) -> Result<Self, ConfigError> {
+        macro_rules! first {
+            ($field:ident) => {
+                flags.$field.clone().or_else(|| env.$field.clone()).or_else(|| file.$field.clone())
+            };
+        }
+        let live_window = file.live_window.clone().unwrap_or_default();
+        let mut resolved = Self {
+            http: first!(http).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 3000))),
+            rtmp: match first!(rtmp) {
+                Some(RtmpAddr::None) => None,
+                Some(RtmpAddr::At(address)) => Some(address),
+                None => Some(SocketAddr::from(([127, 0, 0, 1], 1935))),
+            },
+            api: Api { listener: first!(api), token: first!(api_token), insecure: first!(insecure).unwrap_or(false) },
+            tls: tls(first!(tls_cert), first!(tls_key))?,
+            auto_start: first!(auto_start).unwrap_or(false),
+            log_format: first!(log_format).unwrap_or_default(),
+            log_filter: file.log_filter.clone().unwrap_or_else(|| "info".to_owned()),
+            stores: stores(flags, env, file)?,
+            ttl: duration(first!(ttl), Duration::from_secs(3600)),
+            window: duration(file.window, Duration::from_secs(300)),
+            live_window: LiveWindowSettings {
+                duration: duration(live_window.duration, Duration::from_secs(60)),
+                max_bytes: live_window.max_bytes.map_or(128 << 20, |size| size.0),
+            },
+            ffmpeg: first!(ffmpeg).unwrap_or_else(|| PathBuf::from("ffmpeg")),
+            ladder: ladder(file)?,
+            source_timeout: duration(file.source_timeout, Duration::from_secs(60)),
+            end_grace: duration(file.end_grace, Duration::from_secs(5)),
+            reconnect_window: duration(file.reconnect_window, Duration::from_secs(60)),
+            on_loss: file.on_loss.unwrap_or_default(),
+            resume: file.resume.unwrap_or(false),
+            public_host: file.public_host.clone(),
+            allow_source: allowed(file)?,
+            limits: limits(file),
+            warnings: Vec::new(),
+        };
+        check::values(&resolved)?;
+        resolved.warnings = check::warnings(&resolved);
+        Ok(resolved)
+    }
+
+    /// Where the API listens.
+    pub fn api_address(&self) -> SocketAddr {
+        self.api.listener.unwrap_or(self.http)
+    }
+
+    /// The store that the origin falls back to.
+    pub fn primary_store(&self) -> &StoreSetting {
+        // `merge` refuses an empty list.
+        &self.stores[0]
+    }
+}
+
+/// The part target duration that holds `nominal`: whole AAC frames at 48 kHz, rounded up to 0.1 ms, because an
+/// audio part that is longer than PART-TARGET makes AVPlayer refuse the whole asset. 200 ms give 213.4 ms.
+pub fn part_target(nominal: Duration) -> Duration {
+    let frames = nominal.as_nanos().div_ceil(AAC_FRAME_NANOS + 1).max(1);
+    let nanos = (frames * 1024 * 1_000_000_000).div_ceil(48_000).div_ceil(100_000) * 100_000;
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+fn duration(said: Option<HumanDuration>, default: Duration) -> Duration {
+    said.map_or(default, |said| said.0)
+}
+
+fn tls(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<TlsFiles>, ConfigError> {
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(ConfigError::Invalid {
+            setting: "tls_key",
+            message: "--tls-cert is given without --tls-key: give both, or neither for plain HTTP".into(),
+        }),
+        (None, Some(_)) => Err(ConfigError::Invalid {
+            setting: "tls_cert",
+            message: "--tls-key is given without --tls-cert: give both, or neither for plain HTTP".into(),
+        }),
+    }
+}
+
+fn stores(flags: &Flags, env: &Flags, file: &File) -> Result<Vec<StoreSetting>, ConfigError> {
+    let plain = |urls: &[String]| urls.iter().cloned().map(StoreEntry::Url).collect::<Vec<_>>();
+    let entries = match (&flags.store[..], &env.store[..], &file.store) {
+        ([], [], None) => plain(&["file:tailwater-data".to_owned()]),
+        ([], [], Some(OneOrMany::One(url))) => plain(std::slice::from_ref(url)),
+        ([], [], Some(OneOrMany::Many(entries))) => entries.clone(),
+        ([], urls, _) | (urls, _, _) => plain(urls),
+    };
+    if entries.is_empty() {
+        return Err(ConfigError::Invalid {
+            setting: "store",
+            message: "the list is empty: name at least one store, for example \"file:tailwater-data\"".into(),
+        });
+    }
+    let max_bytes = file.store_max_bytes.unwrap_or(ByteSize(10 << 30));
+    entries
+        .into_iter()
+        .map(|entry| {
+            let (url, ttl, own) = match entry {
+                StoreEntry::Url(url) => (url, None, None),
+                StoreEntry::Table(table) => (table.url, table.ttl, table.max_bytes),
+            };
+            let url = store::StoreUrl::parse(&url)
+                .map_err(|error| ConfigError::Invalid { setting: "store", message: error.to_string() })?;
+            Ok(StoreSetting { url, ttl: ttl.map(|ttl| ttl.0), max_bytes: own.unwrap_or(max_bytes).0 })
+        })
+        .collect()
+}
+
+fn ladder(file: &File) -> Result<LadderConfig, ConfigError> {
+    let default = LadderConfig::default();
+    let segment = duration(file.segment, rung::DEFAULT_SEGMENT);
+    if segment != rung::DEFAULT_SEGMENT {
+        return Err(ConfigError::Invalid {
+            setting: "segment",
+            message: format!("{} is not possible: segments last 1s; leave it out", HumanDuration(segment)),
+        });
+    }
+    let part = duration(file.part, Duration::from_millis(200));
+    if !(Duration::from_millis(50)..=Duration::from_millis(500)).contains(&part) {
+        return Err(ConfigError::Invalid {
+            setting: "part",
+            message: format!("{} is not possible: a part lasts 50ms to 500ms", HumanDuration(part)),
+        });
+    }
+    Ok(LadderConfig {
+        rungs: file.ladder.clone().unwrap_or(default.rungs),
+        audio_bitrate: file.audio_bitrate.unwrap_or(default.audio_bitrate),
+        format: file.format.unwrap_or(default.format),
+        low_latency: file.low_latency.unwrap_or(default.low_latency),
+        part_target: part_target(part),
+        segment,
+        encoder: file.encoder.unwrap_or(default.encoder),
+        passthrough: file.passthrough.unwrap_or(default.passthrough),
+        preset: file.preset.clone().or(default.preset),
+    })
+}
+
+fn allowed(file: &File) -> Result<Vec<AllowedSource>, ConfigError> {
+    let written = file.allow_source.as_deref().unwrap_or_default();
+    written
+        .iter()
+        .map(|text| text.parse().map_err(|message| ConfigError::Invalid { setting: "allow_source", message }))
+        .collect()
+}
+
+fn limits(file: &File) -> Limits {
+    let default = Limits::default();
+    let table = file.limits.clone().unwrap_or_default();
+    Limits {
+        max_livestreams: table.max_livestreams.unwrap_or(default.max_livestreams),
+        max_connections: table.max_connections.unwrap_or(default.max_connections),
+        max_rtmp_connections: table.max_rtmp_connections.unwrap_or(default.max_rtmp_connections),
+        max_waiters_per_livestream: table.max_waiters_per_livestream.unwrap_or(default.max_waiters_per_livestream),
+        max_waiters: table.max_waiters.unwrap_or(default.max_waiters),
+    }
+}
+
+/// The value of the process's environment, for [`Resolved::load`].
+pub fn process_env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Where the embedded store keeps its files, if there is one: what survives a restart may lie beside it.
+pub fn data_folder(resolved: &Resolved) -> Option<&Path> {
+    resolved
+        .stores
+        .iter()
+        .map(|store| &store.url)
+        .find(|url| url.scheme() == store::Scheme::File)
+        .map(|url| Path::new(url.location()))
+}
