@@ -69,7 +69,7 @@ impl FromStr for ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = UNITS[..4].iter().rev().find(|(_, unit)| self.0 >= *unit && self.0 % unit == 0);
+        let whole = UNITS[..4].iter().rev().find(|(_, unit)| self.0 >= *unit && self.0.is_multiple_of(*unit));
         match whole {
             Some((name, unit)) => {
                 let name: String = name.chars().map(|c| if c == 'i' { c } else { c.to_ascii_uppercase() }).collect();
