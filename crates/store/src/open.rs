@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::url::Scheme;
-use crate::{Error, MediaStore, StoreUrl};
+use crate::{Error, Files, MediaStore, Memory, StoreUrl};
 
 /// Where backends look up credentials. A function, so that nothing reads the process environment by itself.
 pub type Env<'a> = &'a (dyn Fn(&str) -> Option<String> + Send + Sync);
@@ -32,10 +32,13 @@ impl Default for OpenOptions {
 /// What the URL, the credentials or the store say.
 pub async fn open_backend(url: &StoreUrl, env: Env<'_>, options: &OpenOptions) -> Result<Arc<dyn MediaStore>, Error> {
     match url.scheme() {
+        Scheme::Memory => Ok(Arc::new(Memory::open(url)?)),
+        Scheme::File => Ok(Arc::new(Files::open_url(url).await?)),
         #[cfg(feature = "momento")]
         Scheme::Momento => crate::momento::open(url, env, options).await,
         #[cfg(feature = "objectstore")]
         Scheme::MomentoObjectStore => crate::objectstore::open(url, env, options).await,
+        #[allow(unreachable_patterns)]
         scheme => {
             let _ = (env, options);
             Err(url.invalid(format!("this build has no support for {} stores", scheme.prefix())))
