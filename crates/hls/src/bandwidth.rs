@@ -10,6 +10,8 @@ const AVERAGE_OVER: Duration = Duration::from_secs(3600);
 /// Measured figures are rounded up to this many bit/s, so that a creeping peak does not change the multivariant
 /// playlist with each segment.
 const STEP: u64 = 10_000;
+/// Segments without duration never end a run: so many are enough.
+const MOST_IN_A_RUN: usize = 256;
 
 /// The honest bit rates of a rendition: upper bounds from the encoder's settings at first, corrected upwards only,
 /// where measurement proves them too low.
@@ -78,10 +80,8 @@ impl Meter {
                 self.peak = self.peak.max(rate(run_bytes, run));
             }
         }
-        let surplus = self.recent.len() - used;
+        let surplus = self.recent.len() - used.min(MOST_IN_A_RUN);
         self.recent.drain(..surplus);
-        // Segments without duration never end a run: the last few are enough then.
-        self.recent.truncate(4096);
     }
 
     fn observe_average(&mut self, bytes: u64, duration: Duration) {
@@ -149,6 +149,6 @@ mod tests {
         for _ in 0..10_000 {
             meter.observe(1, Duration::ZERO);
         }
-        assert!(meter.recent.len() <= 4096);
+        assert!(meter.recent.len() <= MOST_IN_A_RUN);
     }
 }

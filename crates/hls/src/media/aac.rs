@@ -42,6 +42,12 @@ impl Adts {
         })
     }
 
+    /// Whether this is a header of that track.
+    pub(crate) fn is(&self, track: &AudioTrack) -> bool {
+        let object_type = track.codec.strip_prefix("mp4a.40.").and_then(|kind| kind.parse().ok());
+        (Some(self.object_type), self.sample_rate, self.channels) == (object_type, track.sample_rate, track.channels)
+    }
+
     pub(crate) fn track(&self) -> AudioTrack {
         AudioTrack {
             codec: format!("mp4a.40.{}", self.object_type),

@@ -10,11 +10,16 @@ const SPS: u8 = 7;
 /// The first sequence parameter set (with its NAL header) in an Annex B byte stream, or `None`. `whole` says that
 /// the bytes are all there is: then it may end without a following start code.
 pub(crate) fn find_sps(annex_b: &[u8], whole: bool) -> Option<&[u8]> {
+    find_nal(annex_b, whole, |header| header & 0x1f == SPS)
+}
+
+/// The first NAL unit whose first byte is `wanted`.
+pub(super) fn find_nal(annex_b: &[u8], whole: bool, wanted: impl Fn(u8) -> bool) -> Option<&[u8]> {
     let mut rest = annex_b;
     while let Some(at) = start_code(rest) {
         let nal = &rest[at + 3..];
         let end = start_code(nal);
-        if nal.first().is_some_and(|header| header & 0x1f == SPS) {
+        if nal.first().is_some_and(|&header| wanted(header)) {
             let end = end.or(whole.then_some(nal.len()))?;
             let trimmed = nal[..end].iter().rposition(|&b| b != 0)?;
             return Some(&nal[..=trimmed]);

@@ -1,7 +1,9 @@
 //! What the encoded bits say of themselves: codec strings (RFC 6381), picture sizes, rates.
 
 pub(crate) mod aac;
+mod bits;
 pub(crate) mod h264;
+pub(crate) mod hevc;
 
 /// The tracks of one rendition.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -7,9 +7,11 @@
 //! session zero. So all renditions of a session cut at the same moments as long as their keyframes are alike, and
 //! rounding never adds up: at 23.976 frames a second some segments have 23 frames, most have 24.
 
+mod assemble;
 mod error;
 mod grid;
 mod rope;
+mod ts;
 
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use bytes::Bytes;
 
 pub use self::error::SliceError;
 pub use self::grid::{part_frames, part_rule_holds};
+pub use self::ts::TsSlicer;
 use crate::media::Tracks;
 use crate::time::MediaTime;
 
