@@ -48,6 +48,12 @@ impl Snapshot {
         Self(Arc::new(state))
     }
 
+    /// Whether both are the very same moment of the same window: what was rendered of one serves for the other.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// What comes next: the media sequence number and part index that are not there yet.
     #[must_use]
     pub fn next(&self) -> (u64, u32) {
