@@ -9,9 +9,6 @@ use crate::error::ProtocolError;
 const DEFAULT_CHUNK_SIZE: u32 = 128;
 /// The 24-bit value that says: 32 bits follow (5.3.1.3).
 const EXTENDED: u32 = 0xff_ffff;
-/// 24-bit deltas from here on are small negative numbers of encoders that let time go back. As positive ones they would be
-/// jumps of four hours and 38 minutes to the minute.
-const NEGATIVE_DELTA: u32 = 0xff_0000;
 /// What a message's buffer starts with; it grows with what really comes.
 const FIRST_CAPACITY: usize = 16 * 1024;
 
@@ -234,10 +231,9 @@ impl ChunkReader {
                 stream.delta = header.field;
             }
             1 | 2 => {
-                stream.delta = match header.extended {
-                    None if header.field >= NEGATIVE_DELTA => header.field | 0xff00_0000,
-                    _ => header.field,
-                };
+                // A negative delta comes as a 32-bit number that wraps. (In 24 bits it cannot be told from a leap of four hours,
+                // which is how FFmpeg starts a stream at such a time.)
+                stream.delta = header.field;
                 stream.timestamp = stream.timestamp.wrapping_add(stream.delta);
             }
             _ => stream.timestamp = stream.timestamp.wrapping_add(stream.delta),

@@ -108,14 +108,14 @@ impl Connection {
         timeout(LINGER, write).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Writes the last words, then reads on in the background until the peer closes or two seconds are over: a socket closed
-    /// with unread input is reset, and the peer would lose what it was told.
+    /// Writes the last words, then reads on in the background until the peer closes or two seconds are over. A socket closed
+    /// with unread input is reset, and the peer would lose what it was told; and GStreamer's rtmp2sink, which says FCUnpublish
+    /// and then deleteStream, calls it an error when our side closes first.
     pub(crate) fn close_gently(mut self) {
         tokio::spawn(async move {
             if self.flush().await.is_err() {
                 return;
             }
-            let _ = self.stream.shutdown().await;
             let until = Instant::now() + LINGER;
             let _ = tokio::time::timeout_at(until, async {
                 while let Ok(read) = self.stream.read_buf(&mut self.input).await

@@ -110,7 +110,9 @@ impl Publisher {
                 break EndReason::Idle;
             }
         };
-        if let Some(connection) = self.connection.take() {
+        if let Some(connection) = self.connection.take()
+            && reason == EndReason::Clean
+        {
             connection.close_gently();
         }
         Some(Message::End(reason))

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::address::PublishName;
 use crate::connection::{Connection, ConnectionError};
+use crate::error::ProtocolError;
 use crate::publisher::Publisher;
 use crate::session::Event;
 use crate::{AcceptError, BindError, Limits, StreamKey};
@@ -161,7 +162,9 @@ async fn open(mut connection: Connection, requests: mpsc::Sender<Request>) {
         Ok(Event::End | Event::Tag(_)) => connection.close_gently(),
         Err(ConnectionError::Protocol(error)) => {
             tracing::debug!(%peer, %error, "RTMP connection closed");
-            connection.close_gently();
+            if error == ProtocolError::Play {
+                connection.close_gently();
+            }
         }
         Err(error) => tracing::debug!(%peer, %error, "RTMP connection gone before it published"),
     }

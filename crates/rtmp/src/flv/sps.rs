@@ -204,23 +204,41 @@ mod tests {
 
     #[test]
     fn a_1080p_sps_is_cropped_from_1088_lines() {
-        // x264, 1920x1080, 30 fps, High.
-        let body = hex(
-            "1700000000 01640028ffe1001b 67640028acd940780227e5c05a80808 0a0000003002000000781e30632c0 01 0006 68ebe3cb22c0",
-        );
-        let config = parse(&body).unwrap();
+        let config = parse(&hex(
+            "17 00 000000 0142c028ffe10019 6742c028da01e0089f970110000003001000000303c0f1832a 01000468ce0fc8",
+        ))
+        .unwrap();
         assert_eq!((config.width, config.height), (1920, 1080));
         assert_eq!(config.frame_rate, Some(30.0));
-        assert_eq!(config.codec_string, "avc1.640028");
+        assert_eq!(config.codec_string, "avc1.42C028");
         assert!(!config.interlaced);
     }
 
     #[test]
-    fn av1_configuration() {
-        // aomenc's record of a 1280x720 picture.
-        let body = hex("90 61763031 81050c00 0a0b 0000002d4cffb3c02bffc0".replace(' ', "").as_str());
-        // Whatever the bits are worth, the size is read from them or the record is refused.
-        let _ = parse(&body);
+    fn an_interlaced_sps_says_so() {
+        let config = parse(&hex(
+            "17 00 000000 014d4028ffe10019 674d4028f403c0227ef011000003000100000300321f162ea0 01000468de0fc8",
+        ))
+        .unwrap();
+        assert_eq!((config.width, config.height, config.frame_rate), (1920, 1080, Some(25.0)));
+        assert!(config.interlaced);
+    }
+
+    #[test]
+    fn an_hevc_sps_gives_its_size_after_cropping() {
+        let config = parse(&hex("90 68766331 0101600000009000000000005df000fcfdf8f800000f02
+             2000010018 40010c01ffff01600000030090000003000003005d959409
+             210001002b 42010101600000030090000003000003005da00280802e1f11965654a4c2f0168080000003008000000f04"))
+        .unwrap();
+        assert_eq!((config.width, config.height), (1280, 722));
+        assert_eq!(config.codec_string, "hvc1.1.6.L93.90");
+    }
+
+    #[test]
+    fn an_av1_record_gives_its_size() {
+        let config = parse(&hex("90 61763031 81050c000a0b0000002d4cffb3c02f8004")).unwrap();
+        assert_eq!((config.width, config.height), (1280, 720));
+        assert_eq!(config.codec_string, "av01.0.05M.08");
     }
 
     #[test]
