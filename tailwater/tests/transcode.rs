@@ -1,5 +1,7 @@
 //! The planned command lines against the real FFmpeg: what comes out of the pipes, judged by ffprobe.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;

@@ -360,7 +360,7 @@ fn lcm(a: u32, b: u32) -> u32 {
 fn may_copy(video: &VideoSource, top: &Rung, config: &LadderConfig, rate: Rational) -> bool {
     let same = video.codec == VideoCodec::H264 && top.codec == VideoCodec::H264 && !video.interlaced;
     let keys_often = video.keyframe_interval.is_some_and(|interval| interval <= config.segment);
-    let size = video.short_side() <= top.height && video.width % 2 == 0 && video.height % 2 == 0;
+    let size = video.short_side() <= top.height && video.width.is_multiple_of(2) && video.height.is_multiple_of(2);
     let rate_fits = !config.low_latency || part_rule_holds(config.part_target, rate);
     let affordable = video.bitrate.is_some_and(|bitrate| bitrate <= top.video_bitrate * 3 / 2);
     match config.passthrough {

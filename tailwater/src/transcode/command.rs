@@ -196,7 +196,11 @@ fn ts_outputs(args: &mut Args, plan: &Plan, descriptors: Descriptors) {
 }
 
 fn ts_options(plan: &Plan) -> Vec<String> {
-    let mut options = vec!["flush_packets=1".to_owned(), format!("max_interleave_delta={}", interleave_delta(plan))];
+    let mut options = vec![
+        "flush_packets=1".to_owned(),
+        format!("output_ts_offset={}", plan.origin.as_secs_f64()),
+        format!("max_interleave_delta={}", interleave_delta(plan)),
+    ];
     if plan.low_latency {
         // A part can begin at any frame and must begin with PAT and PMT (RFC 8216bis 3.1.1); an audio frame leaves as
         // soon as it is there instead of waiting for company.
