@@ -1,5 +1,7 @@
 //! The command: two lines on standard output, and it ends when told.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     process::{Command, Stdio},

@@ -1,5 +1,7 @@
 //! The HTTP API as documented, by a plain client.
 
+#![allow(clippy::unwrap_used)]
+
 use momento_fake::{Fake, FaultsUpdate, Options};
 use reqwest::{Client, Method, Response, StatusCode, header};
 

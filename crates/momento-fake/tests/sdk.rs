@@ -1,5 +1,7 @@
 //! The official SDK against the fake: what it stores, and how each fault looks to it.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use momento::{
