@@ -11,7 +11,7 @@
 //!                       multivariant text ◀─ multivariant::Multivariant
 //! ```
 //!
-//! - [`slice`] cuts an encoder's output at random-access points; the bytes are passed on as they came.
+//! - [`mod@slice`] cuts an encoder's output at random-access points; the bytes are passed on as they came.
 //! - [`media`] says what the encoded bits are: codec strings, sizes, rates.
 //! - [`window`] keeps what a media playlist lists and decides what a blocking reload waits for.
 //! - [`multivariant`], [`bandwidth`] and [`date`] are what is beside a media playlist.
@@ -30,3 +30,6 @@ mod playlist;
 pub mod slice;
 pub mod time;
 pub mod window;
+
+#[doc(hidden)]
+pub mod fuzzing;

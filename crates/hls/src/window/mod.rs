@@ -130,7 +130,6 @@ impl Window {
     /// `EXT-X-ENDLIST`. Parts of a segment that was not closed are dropped.
     pub fn end(&mut self) {
         self.parts.clear();
-        self.discontinuity = false;
         self.ended = true;
     }
 
@@ -156,7 +155,7 @@ impl Window {
     #[must_use]
     pub fn total_discontinuities(&self) -> u64 {
         let listed = self.segments.iter().filter(|s| s.discontinuity).count() as u64;
-        self.discontinuity_sequence + listed + u64::from(self.discontinuity)
+        self.discontinuity_sequence.saturating_add(listed + u64::from(self.discontinuity))
     }
 
     /// URIs of the segments that left the playlist since the last call, oldest first, gaps included.

@@ -1,0 +1,4 @@
+//! See `hls::fuzzing::window`, which the tests run as well.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| hls::fuzzing::window(data));
