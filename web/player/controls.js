@@ -49,6 +49,7 @@ export class Controls {
     this.#part("unmute").hidden = !(video.muted && this.#playback.state === "playing");
     const live = this.#playback.following && ["playing", "stalled"].includes(this.#playback.state);
     this.#part("live").dataset.live = String(live);
+    this.#part("live").disabled = ["loading", "waiting", "failed"].includes(this.#playback.state);
     this.#part("live-label").textContent = live ? "Live" : "Go live";
     this.#showRungs();
   }

@@ -234,6 +234,7 @@ export class Playback extends EventTarget {
   }
 
   #onPlaylist(details) {
+    this.#steering.arrival = (this.#mode === "low-latency" && details.partTarget) || details.targetduration;
     const ended = !details.live;
     if (ended && this.#live) {
       this.#live = false;

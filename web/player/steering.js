@@ -35,6 +35,9 @@ export class Steering {
   #calmSince = 0;
   #samples = [];
 
+  /** Seconds of media that arrive at once: a part's, or a segment's. The buffer falls by as much in between. */
+  arrival = 0.2;
+
   /** @param {number} cushion seconds of low water to keep when nothing goes wrong */
   constructor(cushion) {
     this.#base = cushion;
@@ -78,19 +81,22 @@ export class Steering {
 
   /** Seconds to jump forward now; 0 nearly always. */
   jump(now) {
-    const excess = this.#lowWater(now, RECENT_MS) - this.cushion;
-    if (!Number.isFinite(excess)) return 0;
+    if (this.#samples.length === 0) return 0;
+    // Measured for less than an arrival takes, the water still falls.
+    const unseen = Math.max(0, this.arrival - (now - this.#samples[0].now) / 1000);
+    const excess = this.#lowWater(now, RECENT_MS) - unseen - this.cushion;
     const settling = this.#started !== null && now - this.#started < SETTLING_MS;
     if (excess < (settling ? SETTLING_EXCESS : JUMP_EXCESS)) return 0;
     return excess;
   }
 
-  /** The playback rate for now: between 0.94 and 1.2, beyond 1.1 only while more than a second behind. */
+  /** The playback rate for now: between 0.92 and 1.2, beyond 1.1 only while more than a second behind. */
   rate(now) {
     const recent = this.#lowWater(now, RECENT_MS) - this.cushion;
     if (!Number.isFinite(recent)) return 1;
     // Slower as soon as the water is low: half a cushion is lost in the time that a late part takes.
-    if (recent < -this.cushion / 2) return 0.94;
+    if (recent < -this.cushion / 2) return 0.92;
+    if (recent < -this.cushion / 4) return 0.97;
     // Faster only when it was never low for a while, one late part in four seconds being how the next stall begins.
     const calm = now - this.#calmSince >= 1_000 ? this.#lowWater(now, CALM_MS) - this.cushion : 0;
     if (calm <= DEAD_BAND) return 1;

@@ -60,6 +60,10 @@ pub trait MediaStore: Send + Sync + fmt::Debug + fmt::Display {
     /// What a `put` would say now.
     async fn health(&self) -> Result<(), Error>;
 
+    /// Waits until everything that was accepted has reached (or been lost by) every store behind this one. Only a
+    /// [`crate::Tee`] has anything to wait for.
+    async fn flush(&self) {}
+
     /// What the store can take, as far as it is known beforehand.
     fn capabilities(&self) -> Capabilities;
 }
@@ -175,4 +179,35 @@ pub struct Capabilities {
     pub local: bool,
     /// `list` works.
     pub lists: bool,
+}
+
+#[async_trait]
+impl<S: MediaStore + ?Sized> MediaStore for std::sync::Arc<S> {
+    async fn put(&self, key: &Key, payload: Payload, options: &PutOptions) -> Result<(), Error> {
+        (**self).put(key, payload, options).await
+    }
+
+    async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Object, Error> {
+        (**self).get(key, range).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<(), Error> {
+        (**self).delete(key).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Key>, Error> {
+        (**self).list(prefix).await
+    }
+
+    async fn health(&self) -> Result<(), Error> {
+        (**self).health().await
+    }
+
+    async fn flush(&self) {
+        (**self).flush().await;
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
 }

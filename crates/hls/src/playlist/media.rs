@@ -132,16 +132,10 @@ fn map_of(segment: &ListedSegment, first: bool) -> Option<&str> {
 /// The segment that is being made: its parts, and what applies to them.
 fn open_segment(out: &mut String, state: &State) {
     let (Some(first), Some(target)) = (state.parts.first(), state.config.part_target) else { return };
-    render_preamble(out, state.discontinuity, new_init(state), first.date);
+    render_preamble(out, state.discontinuity, state.new_init.as_deref(), first.date);
     for part in &state.parts {
         render_part(out, part, target);
     }
-}
-
-/// The open segment's map, if it is not that of the segment before it.
-fn new_init(state: &State) -> Option<&str> {
-    let before = state.segments.back().and_then(|last| last.init.as_deref());
-    state.init.as_deref().filter(|init| Some(*init) != before)
 }
 
 fn hints(out: &mut String, state: &State) {
@@ -149,7 +143,7 @@ fn hints(out: &mut String, state: &State) {
         return;
     }
     if state.parts.is_empty()
-        && let Some(init) = new_init(state)
+        && let Some(init) = &state.new_init
     {
         line(out, format_args!("#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=\"{}\"", quotable(init)));
     }

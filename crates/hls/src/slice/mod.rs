@@ -8,6 +8,7 @@
 //! rounding never adds up: at 23.976 frames a second some segments have 23 frames, most have 24.
 
 mod assemble;
+mod cmaf;
 mod error;
 mod grid;
 mod rope;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use self::cmaf::CmafSlicer;
 pub use self::error::SliceError;
 pub use self::grid::{part_frames, part_rule_holds};
 pub use self::ts::TsSlicer;

@@ -13,11 +13,6 @@ pub(super) struct Rope {
 }
 
 impl Rope {
-    /// Offset behind the last byte.
-    pub(super) fn end(&self) -> u64 {
-        self.end
-    }
-
     /// Offset of the first byte.
     pub(super) fn start(&self) -> u64 {
         self.start
@@ -79,10 +74,10 @@ mod tests {
         rope.discard_to(1);
         assert_eq!(rope.take_to(5).concat(), b"bcde");
         rope.truncate(7);
-        assert_eq!((rope.start(), rope.end()), (5, 7));
+        assert_eq!((rope.start(), rope.end), (5, 7));
         rope.push(Bytes::from_static(b"H"));
         rope.truncate(2);
-        assert_eq!((rope.start(), rope.end()), (5, 5));
+        assert_eq!((rope.start(), rope.end), (5, 5));
         assert!(rope.take_to(99).is_empty());
     }
 }

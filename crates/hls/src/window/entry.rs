@@ -55,7 +55,9 @@ pub struct ListedSegment {
     pub discontinuity: bool,
     /// The `EXT-X-MAP` it needs.
     pub init: Option<Arc<str>>,
-    /// Its parts, whether they are still listed or not.
+    /// How many parts it had; 0 where they were withheld or are not known.
+    pub part_count: u32,
+    /// Its parts, until they need not be there any longer.
     pub parts: Vec<Arc<PartInfo>>,
     pub(crate) new_init: bool,
     /// `EXT-X-PART` lines.
@@ -64,13 +66,19 @@ pub struct ListedSegment {
     pub(crate) lines: String,
 }
 
+/// The tags that apply to a segment.
+pub(super) struct Scope {
+    pub(super) discontinuity: bool,
+    pub(super) init: Option<Arc<str>>,
+    /// The init is said before this segment.
+    pub(super) new_init: bool,
+}
+
 impl ListedSegment {
     pub(super) fn new(
         msn: u64,
         info: SegmentInfo,
-        discontinuity: bool,
-        init: Option<Arc<str>>,
-        new_init: bool,
+        scope: Scope,
         parts: Vec<Arc<PartInfo>>,
         config: &WindowConfig,
     ) -> Self {
@@ -89,12 +97,19 @@ impl ListedSegment {
             date: info.date,
             bytes: info.bytes,
             gap: info.gap,
-            discontinuity,
-            init,
+            discontinuity: scope.discontinuity,
+            init: scope.init,
+            part_count: u32::try_from(parts.len()).unwrap_or(u32::MAX),
             parts,
-            new_init,
+            new_init: scope.new_init,
             part_lines,
             lines,
         }
+    }
+
+    /// Forgets the parts; their URIs.
+    pub(super) fn retire_parts(&mut self) -> impl Iterator<Item = String> {
+        self.part_lines = String::new();
+        std::mem::take(&mut self.parts).into_iter().map(|part| part.uri.clone())
     }
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::config::WindowConfig;
+use self::entry::Scope;
 pub use self::entry::{ListedSegment, PartInfo, SegmentInfo};
 pub use self::restore::RestoreError;
 pub(crate) use self::snapshot::State;
@@ -23,9 +24,16 @@ pub use self::snapshot::{RenditionReport, Snapshot};
 /// removal MUST NOT be less than three times the Target Duration" (RFC 8216bis 6.2.2).
 const LEAST_TARGET_DURATIONS: u32 = 3;
 
+/// Parts "SHOULD be available for at least three target durations" after their tags left the playlist, which they do
+/// three target durations from its end (RFC 8216bis 4.4.4.9, 6.2.2): so far from the end they are forgotten.
+const PARTS_KEPT_TARGET_DURATIONS: u32 = 6;
+
 /// Segments this many times shorter than the target duration are too many to list for the whole window: then the
 /// list is cut by their number, so that hostile durations cannot grow it without bound.
 const SHORT_SEGMENTS: u64 = 16;
+
+/// Retired parts that are remembered for [`Window::drain_retired_parts`].
+const MOST_RETIRED: usize = 4096;
 
 /// The live media playlist of one rendition.
 ///
@@ -45,6 +53,7 @@ pub struct Window {
     discontinuity: bool,
     ended: bool,
     evicted: Vec<String>,
+    retired: Vec<String>,
 }
 
 impl Window {
@@ -62,11 +71,13 @@ impl Window {
             discontinuity: false,
             ended: false,
             evicted: Vec::new(),
+            retired: Vec::new(),
         }
     }
 
     /// The playlist goes on from our own plain playlist, as stored before a restart. Sizes of its segments are not
-    /// known (0), parts are gone. Whether it had ended is told by [`was_ended`](Self::was_ended); it is open again.
+    /// known (0), parts are gone. Whether it had ended is told by [`was_ended`](Self::was_ended); then it stays as it
+    /// is, and a new broadcast is a new window that begins at its [`next_msn`](Self::next_msn).
     ///
     /// # Errors
     /// Text that is no playlist of ours, or one with another target duration: that never changes in a playlist.
@@ -99,35 +110,42 @@ impl Window {
         }
     }
 
-    /// A part of the open segment, whose media sequence number is [`next_msn`](Self::next_msn). A part after
-    /// [`end`](Self::end) opens the playlist again: a new broadcast is a new window, a clean end taken back is not.
+    /// A part of the open segment, whose media sequence number is [`next_msn`](Self::next_msn). Ignored after
+    /// [`end`](Self::end).
     pub fn push_part(&mut self, part: PartInfo) {
-        self.ended = false;
-        self.parts.push(Arc::new(part));
+        if !self.ended {
+            self.parts.push(Arc::new(part));
+        }
     }
 
     /// Closes the open segment, or adds a whole or a gap one; what leaves at the head is then in
-    /// [`drain_evicted`](Self::drain_evicted).
+    /// [`drain_evicted`](Self::drain_evicted). Ignored after [`end`](Self::end).
     pub fn push_segment(&mut self, segment: SegmentInfo) {
-        self.ended = false;
+        if self.ended {
+            return;
+        }
         let parts = std::mem::take(&mut self.parts);
-        let before = self.segments.back().and_then(|last| last.init.clone());
-        let entry = ListedSegment::new(
-            self.next_msn,
-            segment,
-            std::mem::take(&mut self.discontinuity),
-            self.init.clone(),
-            self.init != before,
-            parts,
-            &self.config,
-        );
+        let scope = Scope {
+            new_init: self.needs_map(),
+            discontinuity: std::mem::take(&mut self.discontinuity),
+            init: self.init.clone(),
+        };
+        let entry = ListedSegment::new(self.next_msn, segment, scope, parts, &self.config);
         self.listed += entry.duration;
         Arc::make_mut(&mut self.segments).push_back(Arc::new(entry));
         self.next_msn = self.next_msn.saturating_add(1);
+        self.retire_parts();
         self.evict();
     }
 
-    /// `EXT-X-ENDLIST`. Parts of a segment that was not closed are dropped.
+    /// Whether what comes next has an `EXT-X-MAP` before it: another than what it follows, or any that follows a
+    /// discontinuity.
+    fn needs_map(&self) -> bool {
+        let before = self.segments.back().and_then(|last| last.init.as_ref());
+        self.init.is_some() && (self.discontinuity || self.init.as_ref() != before)
+    }
+
+    /// `EXT-X-ENDLIST`, after which nothing changes. Parts of a segment that was not closed are dropped.
     pub fn end(&mut self) {
         self.parts.clear();
         self.ended = true;
@@ -163,10 +181,14 @@ impl Window {
         std::mem::take(&mut self.evicted)
     }
 
+    /// URIs of the parts that need not be there any longer, since the last call.
+    pub fn drain_retired_parts(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.retired)
+    }
+
     /// The playlist as it is now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let pending = self.discontinuity && !self.parts.is_empty();
         Snapshot::new(snapshot::State {
             config: Arc::clone(&self.config),
             segments: Arc::clone(&self.segments),
@@ -174,10 +196,29 @@ impl Window {
             next_msn: self.next_msn,
             discontinuity_sequence: self.discontinuity_sequence,
             parts: self.parts.clone(),
-            init: self.init.clone(),
-            discontinuity: pending,
+            new_init: self.init.clone().filter(|_| self.needs_map()),
+            discontinuity: self.discontinuity,
             ended: self.ended,
         })
+    }
+
+    /// Forgets the parts of segments far from the end. Their number stays, because requests refer to it.
+    fn retire_parts(&mut self) {
+        let limit = Duration::from_secs(u64::from(self.config.target_duration)) * PARTS_KEPT_TARGET_DURATIONS;
+        let mut distance = Duration::ZERO;
+        for segment in Arc::make_mut(&mut self.segments).iter_mut().rev() {
+            if distance > limit {
+                if segment.parts.is_empty() && segment.part_lines.is_empty() {
+                    break;
+                }
+                let segment = Arc::make_mut(segment);
+                self.retired.extend(segment.retire_parts());
+            }
+            distance += segment.duration;
+        }
+        // Nobody may ask for them: then only the newest are kept.
+        let surplus = self.retired.len().saturating_sub(MOST_RETIRED);
+        self.retired.drain(..surplus);
     }
 
     /// Removes segments "in the order that they appear in the Playlist" (RFC 8216bis 6.2.2) while the playlist is
@@ -198,6 +239,7 @@ impl Window {
             // EXT-X-DISCONTINUITY-SEQUENCE tag by 1" (RFC 8216bis 6.2.2).
             self.discontinuity_sequence = self.discontinuity_sequence.saturating_add(u64::from(head.discontinuity));
             self.evicted.push(head.uri.clone());
+            self.retired.extend(head.parts.iter().map(|part| part.uri.clone()));
             Arc::make_mut(&mut self.segments).pop_front();
         }
         // Nobody may ask for them: then only the newest are kept.

@@ -1,6 +1,5 @@
 //! Reading our own plain media playlist back, after a restart.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{SegmentInfo, Window, WindowConfig};
@@ -144,8 +143,6 @@ impl Restorer {
             window.discontinuity();
         }
         window.push_segment(SegmentInfo { uri: uri.to_owned(), duration, date, bytes: 0, gap });
-        // What was listed stays until something new comes, even if the window was shortened meanwhile.
-        window.evicted.clear();
         Ok(())
     }
 
@@ -171,8 +168,6 @@ impl Restorer {
         })?;
         let mut window = self.window.ok_or(RestoreError::Missing { tag: "EXT-X-TARGETDURATION" })?;
         window.ended = self.ended;
-        // Read-only copies of the lines are exact; the init in scope is that of the last segment.
-        window.init = window.segments.back().and_then(|last| last.init.as_ref().map(Arc::clone));
         Ok(window)
     }
 }

@@ -22,8 +22,8 @@ pub(crate) struct State {
     pub(crate) discontinuity_sequence: u64,
     /// Of the open segment.
     pub(crate) parts: Vec<Arc<PartInfo>>,
-    pub(crate) init: Option<Arc<str>>,
-    /// Before the open segment's parts.
+    /// Before the open segment's parts: what differs from the segment before them.
+    pub(crate) new_init: Option<Arc<str>>,
     pub(crate) discontinuity: bool,
     pub(crate) ended: bool,
 }
@@ -79,8 +79,8 @@ impl Snapshot {
         // "If the Client requests a Part Index greater than that of the final Partial Segment of the Parent
         // Segment, the Server MUST treat the request as one for Part Index 0 of the following Parent Segment."
         // A segment whose parts were withheld has no final one: the whole segment answers for all of them.
-        let last = self.segment(msn).map_or(0, |segment| segment.parts.len());
-        let beyond = last > 0 && part as usize >= last;
+        let count = self.segment(msn).map_or(0, |segment| segment.part_count);
+        let beyond = count > 0 && part >= count;
         !beyond || msn + 1 < next_msn || self.open_parts() > 0
     }
 
@@ -130,7 +130,7 @@ impl Snapshot {
             return Some((self.0.next_msn, Some(last)));
         }
         let last = self.0.segments.back()?;
-        Some((last.msn, u32::try_from(last.parts.len()).ok().and_then(|parts| parts.checked_sub(1))))
+        Some((last.msn, last.part_count.checked_sub(1)))
     }
 
     /// `EXT-X-MEDIA-SEQUENCE`.

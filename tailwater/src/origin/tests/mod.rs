@@ -1,0 +1,6 @@
+//! The origin's rules, each by name, against a livestream made by hand.
+
+mod blocking;
+mod http;
+mod stage;
+mod stored;
