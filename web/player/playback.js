@@ -16,6 +16,8 @@ import { LOW_LATENCY_CUSHION, STANDARD_CUSHION, Steering } from "./steering.js";
 const TICK_MS = 50;
 /** Without a picture for this long, ask the server what is the matter. */
 const STUCK_MS = 6_000;
+/** After ENDLIST: hls.js does not always tell the browser that a livestream of parts is complete. */
+const END_STUCK_MS = 1_200;
 /** Polls while nothing is there: soon at first, for whoever opened the page just before the broadcast. */
 const POLL_MS = [250, 250, 250, 500, 500, 500, 1_000];
 const POLL_SLOW_MS = 2_000;
@@ -317,6 +319,10 @@ export class Playback extends EventTarget {
       this.#lastMove = now;
     }
     const expectsMotion = !paused && ["loading", "playing", "stalled"].includes(this.#state);
+    if (expectsMotion && !this.#live && now - this.#lastMove > END_STUCK_MS && this.#ahead() < 0.5) {
+      this.#onEnded();
+      return;
+    }
     if (expectsMotion && now - this.#lastMove > STUCK_MS && this.#search === null) {
       if (this.#state !== "loading") this.#become("stalled", "interrupted");
       this.#startSearch();
@@ -351,6 +357,7 @@ export class Playback extends EventTarget {
         return;
       }
       if (found.mark !== undefined) mark = found.mark;
+      if (found.answer === "ended" && this.#state === "stalled") this.#become("ended");
       if (this.#state !== "ended" && this.#state !== "stalled") this.#become("waiting", waitingFor(found.answer, hadPicture));
       await new Promise((resolve) => {
         search.timer = setTimeout(resolve, POLL_MS[round] ?? POLL_SLOW_MS);

@@ -5,18 +5,19 @@
 // never with less than a second in the buffer, where low latency begins.
 
 /** Seconds of low water that parts of about 200 ms need on a quiet line. */
-export const LOW_LATENCY_CUSHION = 0.2;
+export const LOW_LATENCY_CUSHION = 0.28;
 /** Seconds of low water for whole segments that are polled for. */
 export const STANDARD_CUSHION = 1.5;
 
 const CUSHION_MAX = 3;
-/** What a stall adds to the cushion, seconds. */
+/** What a stall adds to the cushion, seconds; half as much again when it was not the first in two minutes. */
 const STALL_PENALTY = 0.2;
+const REPEAT_MS = 120_000;
 /** After a stall the cushion stays, then sinks again: milliseconds, and seconds a second. */
-const PENALTY_HOLD_MS = 15_000;
-const PENALTY_DECAY = 0.01;
+const PENALTY_HOLD_MS = 30_000;
+const PENALTY_DECAY = 0.005;
 /** Low water is looked for this far back before playing faster, and before playing slower. Milliseconds. */
-const CALM_MS = 4_000;
+const CALM_MS = 12_000;
 const RECENT_MS = 600;
 /** Excess that is left alone, seconds: less than a listener or a viewer would gain from. */
 const DEAD_BAND = 0.04;
@@ -63,7 +64,8 @@ export class Steering {
 
   /** The buffer ran dry. */
   stalled(now) {
-    this.#penalty = Math.min(this.#penalty + STALL_PENALTY, CUSHION_MAX - this.#base);
+    const added = now - this.#lastStall < REPEAT_MS ? STALL_PENALTY * 1.5 : STALL_PENALTY;
+    this.#penalty = Math.min(this.#penalty + added, CUSHION_MAX - this.#base);
     this.#lastStall = now;
     this.restart(now);
   }
@@ -97,7 +99,7 @@ export class Steering {
     // Slower as soon as the water is low: half a cushion is lost in the time that a late part takes.
     if (recent < -this.cushion / 2) return 0.92;
     if (recent < -this.cushion / 4) return 0.97;
-    // Faster only when it was never low for a while, one late part in four seconds being how the next stall begins.
+    // Faster only when it was never low for a while, one late part in ten seconds being how the next stall begins.
     const calm = now - this.#calmSince >= 1_000 ? this.#lowWater(now, CALM_MS) - this.cushion : 0;
     if (calm <= DEAD_BAND) return 1;
     const most = calm > 1 ? 0.2 : calm > 0.3 ? 0.1 : 0.05;

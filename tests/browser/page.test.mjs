@@ -1,0 +1,180 @@
+// The player page in a real browser, against a livestream that begins, breaks and ends when a test says so.
+
+import assert from "node:assert/strict";
+import { after, before, beforeEach, afterEach, test } from "node:test";
+import { launch } from "./lib/chromium.mjs";
+import { Origin } from "./lib/origin.mjs";
+
+/** Longer than anything here takes on a busy machine, milliseconds. */
+const PATIENCE = 30_000;
+
+let browser;
+let origin;
+let page;
+
+before(async () => {
+  browser = await launch();
+});
+after(() => browser.close());
+beforeEach(async () => {
+  origin = await new Origin().listen();
+});
+afterEach(async () => {
+  await page?.close();
+  await origin.close();
+});
+
+async function visit() {
+  page = await browser.newPage({ viewport: { width: 1000, height: 800 } });
+  page.setDefaultTimeout(PATIENCE);
+  page.problems = [];
+  page.on("pageerror", (error) => page.problems.push(error.message));
+  await page.goto(`${origin.origin}/watch/test`, { waitUntil: "commit" });
+}
+
+const stats = () => page.evaluate(() => window.tailwater.stats());
+const message = () => page.textContent("#message");
+/** Waits until the page's own figures satisfy a condition, given as the text of a function. */
+const until = (condition) =>
+  page.waitForFunction(`window.tailwater !== undefined && (${condition})(window.tailwater.stats())`, null, { polling: 50 });
+const playing = () => until("(stats) => stats.state === 'playing' && stats.startupMs !== null && stats.buffer > 0");
+const moving = async () => {
+  const from = await page.evaluate(() => document.querySelector("video").currentTime);
+  await page.waitForFunction((from) => document.querySelector("video").currentTime > from + 0.5, from, { polling: 50 });
+};
+
+test("the low-latency playlist is played and every figure is shown", async () => {
+  origin.begin();
+  await visit();
+  await playing();
+  await until("(stats) => stats.latency !== null && stats.edge !== null");
+  const figures = await stats();
+  assert.equal(figures.mode, "low-latency");
+  assert.equal(figures.rung, "180p");
+  assert.ok(figures.latency > 0 && figures.latency < 10, `${figures.latency}`);
+  await page.waitForFunction(() => /\d s$/.test(document.getElementById("latency").textContent));
+  for (const id of ["edge", "buffer", "rung", "dropped", "stalls"]) assert.match(await page.textContent(`#${id}`), /\d/, id);
+  assert.equal(await page.textContent("#badge"), "Live");
+  assert.deepEqual(page.problems, []);
+});
+
+test("a livestream that is not there yet is waited for, and plays by itself", async () => {
+  await visit();
+  await until("(stats) => stats.state === 'waiting'");
+  assert.match(await message(), /Nothing is live here yet/);
+  origin.begin();
+  await playing();
+  await moving();
+  assert.equal(await message(), "");
+});
+
+test("without a low-latency playlist the plain one is played", async () => {
+  origin.lowLatency = false;
+  origin.begin();
+  await visit();
+  await playing();
+  assert.equal((await stats()).mode, "standard");
+  await moving();
+});
+
+test("a server in trouble is said to be, not the livestream to be missing", async () => {
+  origin.down = true;
+  origin.begin();
+  await visit();
+  await page.waitForFunction(() => document.getElementById("message").textContent.includes("does not answer"));
+  origin.down = false;
+  await playing();
+});
+
+test("a camera that comes back is seen again without a reload", async () => {
+  origin.begin();
+  await visit();
+  await playing();
+  await moving();
+  origin.interrupt();
+  await page.waitForFunction(() => document.getElementById("message").textContent.includes("interrupted"));
+  origin.begin();
+  await playing();
+  await moving();
+  assert.equal(await message(), "");
+});
+
+test("the end is told, and the next broadcast plays by itself", async () => {
+  origin.begin();
+  await visit();
+  await playing();
+  await moving();
+  origin.end();
+  await until("(stats) => stats.state === 'ended'");
+  assert.match(await message(), /has ended/);
+  origin.begin();
+  await playing();
+  await moving();
+  assert.equal((await stats()).mode, "low-latency");
+});
+
+test("a page opened after the end says so and shows the last minutes only when asked", async () => {
+  origin.begin();
+  await visit();
+  await playing();
+  await moving();
+  origin.end();
+  await page.reload({ waitUntil: "commit" });
+  await until("(stats) => stats.state === 'ended'");
+  assert.equal(await page.evaluate(() => document.querySelector("video").paused), true);
+  await page.keyboard.press("Space");
+  await moving();
+});
+
+test("the keys do what the help line says", async () => {
+  origin.begin();
+  await visit();
+  await playing();
+  const video = (read) => page.evaluate(`(${read})(document.querySelector("video"))`);
+  await page.keyboard.press("m");
+  assert.equal(await video("(video) => video.muted"), false);
+  await page.keyboard.press("m");
+  assert.equal(await video("(video) => video.muted"), true);
+  await page.keyboard.press("Space");
+  await until("(stats) => stats.state === 'paused'");
+  assert.equal(await page.textContent("#live-label"), "Go live");
+  await page.keyboard.press("l");
+  await playing();
+  assert.equal(await page.textContent("#live-label"), "Live");
+  await page.waitForFunction(() => document.querySelector("video").currentTime > document.querySelector("video").seekable.start(0) + 3);
+  const from = await video("(video) => video.currentTime");
+  await page.keyboard.press("ArrowLeft");
+  assert.ok((await video("(video) => video.currentTime")) < from - 1);
+  assert.equal(await page.textContent("#badge"), "Behind live");
+  await page.keyboard.press("f");
+  await page.waitForFunction(() => document.fullscreenElement?.id === "stage");
+  await page.keyboard.press("f");
+  await page.waitForFunction(() => document.fullscreenElement === null);
+});
+
+test("sound comes with one tap, and the button for it goes", async () => {
+  origin.begin();
+  await visit();
+  await playing();
+  await page.click("#unmute");
+  assert.equal(await page.evaluate(() => document.querySelector("video").muted), false);
+  assert.equal(await page.isVisible("#unmute"), false);
+});
+
+test("every control has a name and is large enough for a thumb", async () => {
+  origin.begin();
+  await visit();
+  await playing();
+  const small = await page.evaluate(() =>
+    [...document.querySelectorAll(".bar button, .bar select")]
+      .filter((control) => control.getBoundingClientRect().height < 44 || control.getBoundingClientRect().width < 44)
+      .map((control) => control.id),
+  );
+  assert.deepEqual(small, []);
+  const nameless = await page.evaluate(() =>
+    [...document.querySelectorAll("button, select, input, video")]
+      .filter((control) => !control.getAttribute("aria-label") && !control.textContent.trim() && !control.closest("label"))
+      .map((control) => control.id),
+  );
+  assert.deepEqual(nameless, []);
+});
