@@ -26,6 +26,7 @@ export class Origin {
   #waiters = new Set();
   /** What a player asked for, in order. */
   requests = [];
+  #watchers = new Set();
   /** Whether there is a low-latency playlist. */
   lowLatency = true;
   /** Answers every request for the livestream with 503. */
@@ -73,6 +74,19 @@ export class Origin {
     this.#wake();
   }
 
+  /** Waits until what players asked for satisfies a condition. */
+  async seen(condition) {
+    if (condition(this.requests)) return;
+    await new Promise((resolve) => {
+      const watcher = () => {
+        if (!condition(this.requests)) return;
+        this.#watchers.delete(watcher);
+        resolve();
+      };
+      this.#watchers.add(watcher);
+    });
+  }
+
   async close() {
     this.interrupt();
     this.#wake();
@@ -109,8 +123,9 @@ export class Origin {
   }
 
   #wake() {
-    for (const waiter of this.#waiters) waiter();
+    const waiters = [...this.#waiters];
     this.#waiters.clear();
+    for (const waiter of waiters) waiter();
   }
 
   #handle(request, response) {
@@ -124,6 +139,7 @@ export class Origin {
     const live = /^\/live\/test\/(.+)$/.exec(url.pathname)?.[1];
     if (live === undefined) return answer(404, "text/plain", "");
     this.requests.push(live);
+    for (const watcher of this.#watchers) watcher();
     if (this.down) return answer(503, "text/plain", "");
     const playlist = "application/vnd.apple.mpegurl";
     if (this.#segments.length === 0 || (!this.lowLatency && live.includes("low-latency"))) return answer(404, "text/plain", "");
@@ -131,9 +147,21 @@ export class Origin {
     if (live === "low-latency.m3u8") return answer(200, playlist, multivariant("media-low-latency.m3u8"));
     if (live === "media.m3u8") return answer(200, playlist, this.#plain());
     if (live === "media-low-latency.m3u8") return this.#blocking(url.searchParams, response, () => answer(200, playlist, this.#ll()));
-    const media = this.#media(live);
-    if (media === null) return answer(404, "text/plain", "");
-    return answer(200, "video/mp4", media);
+    this.#hinted(live, (media) => (media === null ? answer(404, "text/plain", "") : answer(200, "video/mp4", media)));
+  }
+
+  /** A hinted part is answered when all of it is there. */
+  #hinted(name, done) {
+    const media = this.#media(name);
+    if (media !== null || name !== this.#hint()) return done(media);
+    this.#waiters.add(() => this.#hinted(name, done));
+  }
+
+  #hint() {
+    const last = this.#segments.at(-1);
+    const whole = last.parts.length === PARTS || last.closed;
+    if (this.#ended) return null;
+    return whole ? `${last.msn + 1}.0.m4s` : `${last.msn}.${last.parts.length}.m4s`;
   }
 
   #blocking(query, response, done) {
@@ -184,9 +212,7 @@ export class Origin {
       const parts = at < this.#segments.length - 3 ? [] : one.parts.map((_, index) => partTag(one.msn, index));
       lines.push(...segment.slice(0, -2), ...parts, ...(whole ? segment.slice(-2) : []));
     });
-    const last = this.#segments.at(-1);
-    const next = last.parts.length === PARTS || last.closed ? `${last.msn + 1}.0` : `${last.msn}.${last.parts.length}`;
-    if (!this.#ended) lines.push(`#EXT-X-PRELOAD-HINT:TYPE=PART,URI="${next}.m4s"`);
+    if (!this.#ended) lines.push(`#EXT-X-PRELOAD-HINT:TYPE=PART,URI="${this.#hint()}"`);
     return [...lines, ...this.#tail()].join("\n") + "\n";
   }
 
