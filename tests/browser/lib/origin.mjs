@@ -2,14 +2,12 @@
 // and a test says when it begins, stands still, ends and begins again. Low-latency and plain playlists, as a server's.
 
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { join } from "node:path";
+import { webFile } from "./pages.mjs";
 
 const PART = 0.2;
 const PARTS = 5;
 const WINDOW = 20;
-const WEB = new URL("../../../web/", import.meta.url).pathname;
 
 export class Origin {
   #broadcasts = 0;
@@ -134,8 +132,11 @@ export class Origin {
       response.writeHead(status, { "content-type": type, "access-control-allow-origin": "*", "cache-control": "no-store" });
       response.end(body);
     };
-    const page = pageFile(url.pathname);
-    if (page !== null) return answer(200, page.type, page.body);
+    const page = webFile(url.pathname);
+    if (page !== null) {
+      response.writeHead(200, page.headers);
+      return response.end(page.body);
+    }
     const live = /^\/live\/test\/(.+)$/.exec(url.pathname)?.[1];
     if (live === undefined) return answer(404, "text/plain", "");
     this.requests.push(live);
@@ -252,22 +253,4 @@ function groupLength(bytes, kind) {
     if (type === kind) return at;
   }
   return null;
-}
-
-/** The player page from the source tree, laid out as the server embeds it. */
-function pageFile(path) {
-  const type = { html: "text/html", css: "text/css", js: "text/javascript", mjs: "text/javascript", svg: "image/svg+xml" };
-  const read = (file) => {
-    try {
-      return { body: readFileSync(file), type: `${type[file.split(".").at(-1)] ?? "text/plain"}; charset=utf-8` };
-    } catch {
-      return null;
-    }
-  };
-  const asset = /^\/watch\/assets\/v\/(.+)$/.exec(path)?.[1];
-  if (asset?.startsWith("hls/")) return read(join(WEB, "node_modules/hls.js/dist", asset.slice(4)));
-  if (asset !== undefined) return read(join(WEB, asset));
-  if (!/^\/watch\/[^/]+$/.test(path)) return null;
-  const page = read(join(WEB, "watch.html"));
-  return { ...page, body: page.body.toString().replaceAll("__VERSION__", "v") };
 }
