@@ -265,12 +265,18 @@ impl Timeline {
         }
         let limit = self.ahead.highest() + milliseconds(arrival);
         let filled = kind == TagKind::Audio && self.filler.is_filling();
-        let placed = track.place(other, arrival, timestamp, limit, filled);
-        let (time, jumped) = match placed {
+        let (time, jumped) = match track.place(other, arrival, timestamp, limit, filled) {
             Placed::At { time, jumped } => (time, jumped),
-            Placed::Nowhere => return None,
+            Placed::Behind { time } => {
+                self.filler.observe(arrival, self.video.last() - time);
+                return None;
+            }
+            Placed::Before => return None,
         };
         if let Some(by) = jumped {
+            if kind == TagKind::Audio {
+                self.filler.forget_lag();
+            }
             self.events.push_back(Event::Jumped { track: kind, by });
         }
         self.ahead.observe(arrival, time - milliseconds(arrival));

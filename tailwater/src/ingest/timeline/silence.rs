@@ -48,6 +48,11 @@ impl Filler {
         self.lag.observe(arrival, lag);
     }
 
+    /// The audio was moved: what it lagged before says nothing any more.
+    pub(super) fn forget_lag(&mut self) {
+        self.lag = Highest::new(LAG_WINDOW);
+    }
+
     pub(super) fn is_filling(&self) -> bool {
         self.filling.is_some()
     }

@@ -24,8 +24,12 @@ const MAX_REORDER: i64 = 1_000;
 /// Where a tag goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Placed {
+    /// At this time. `jumped` says how far off it was when the track was moved for it.
     At { time: i64, jumped: Option<i64> },
-    Nowhere,
+    /// Nowhere: silence is there already.
+    Behind { time: i64 },
+    /// Nowhere: before the start.
+    Before,
 }
 
 #[derive(Debug)]
@@ -47,6 +51,8 @@ pub(super) struct Track {
     interval: i64,
     behind: u32,
     behind_since: Option<Duration>,
+    /// A tag of it was placed: its usual lag is known.
+    heard: bool,
     /// How much later decoding must be called earlier, so that no frame is shown before it is decoded.
     reorder: i64,
 }
@@ -65,6 +71,7 @@ impl Track {
             interval: if kind == TagKind::Video { 40 } else { 23 },
             behind: 0,
             behind_since: None,
+            heard: false,
             reorder: 0,
         }
     }
@@ -116,7 +123,8 @@ impl Track {
         let leapt = step > STEP.max(4 * self.interval) && time > limit + STEP;
         let jumped = if step < -STEP || leapt {
             // Where it would be had it not jumped. After silence that is where the other track is.
-            let expected = if filled { other.expected(arrival) } else { self.placed.max(0) + waited.max(self.interval) };
+            let expected =
+                if filled { other.expected(arrival) } else { self.placed.max(0) + waited.max(self.interval) };
             Some(self.move_to(expected, other))
         } else {
             if (1..=STEP).contains(&step) {
@@ -143,14 +151,15 @@ impl Track {
         self.arrival = arrival;
         // What comes before the start belongs to nothing.
         if time < 0 && self.last < 0 {
-            return Placed::Nowhere;
+            return Placed::Before;
         }
         if time > self.placed {
             (self.behind, self.behind_since) = (0, None);
         } else if filled {
+            // A track that was late from its beginning is right, and reaches the end of the silence in time.
             let since = *self.behind_since.get_or_insert(arrival);
-            if milliseconds(arrival.saturating_sub(since)) < MAX_BEHIND_FILLED {
-                return Placed::Nowhere;
+            if !self.heard || milliseconds(arrival.saturating_sub(since)) < MAX_BEHIND_FILLED {
+                return Placed::Behind { time };
             }
             // It went on counting where it stopped.
             jumped = Some(self.move_to(other.expected(arrival).max(self.placed + 1), other));
@@ -165,6 +174,7 @@ impl Track {
             time = (self.unwrapped + self.offset).max(self.placed + 1);
         }
         self.placed = time;
+        self.heard = true;
         Placed::At { time, jumped }
     }
 
