@@ -268,7 +268,8 @@ impl Timeline {
         let (time, jumped) = match track.place(other, arrival, timestamp, limit, filled) {
             Placed::At { time, jumped } => (time, jumped),
             Placed::Behind { time } => {
-                self.filler.observe(arrival, self.video.last() - time);
+                let late_from_its_start = !track.is_heard();
+                self.filler.observe_behind(arrival, self.video.last() - time, late_from_its_start);
                 return None;
             }
             Placed::Before => return None,

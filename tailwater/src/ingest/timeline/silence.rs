@@ -21,13 +21,15 @@ const MAX_AT_ONCE: usize = 3000;
 pub(super) struct Filler {
     silence: Option<(SilentAac, AacConfig)>,
     lag: Highest,
+    /// The longest lag of audio that is still behind the silence.
+    behind: i64,
     /// Where the silence began, and how many frames of it there are.
     filling: Option<(i64, i64)>,
 }
 
 impl Default for Filler {
     fn default() -> Self {
-        Self { silence: None, lag: Highest::new(LAG_WINDOW), filling: None }
+        Self { silence: None, lag: Highest::new(LAG_WINDOW), behind: 0, filling: None }
     }
 }
 
@@ -45,12 +47,24 @@ impl Filler {
 
     /// Learns how far audio is behind video when it comes, in milliseconds.
     pub(super) fn observe(&mut self, arrival: Duration, lag: i64) {
-        self.lag.observe(arrival, lag);
+        self.lag.observe(arrival, lag.max(self.behind));
+        self.behind = 0;
+    }
+
+    /// The same of audio that came behind the silence that replaced it. It counts once the track has caught up, for a track that never
+    /// does is moved; a track that was late from its start does not catch up and is right.
+    pub(super) fn observe_behind(&mut self, arrival: Duration, lag: i64, late_from_its_start: bool) {
+        if late_from_its_start {
+            self.lag.observe(arrival, lag);
+        } else {
+            self.behind = self.behind.max(lag);
+        }
     }
 
     /// The audio was moved: what it lagged before says nothing any more.
     pub(super) fn forget_lag(&mut self) {
         self.lag = Highest::new(LAG_WINDOW);
+        self.behind = 0;
     }
 
     pub(super) fn is_filling(&self) -> bool {

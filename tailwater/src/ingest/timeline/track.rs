@@ -80,6 +80,10 @@ impl Track {
         self.started
     }
 
+    pub(super) fn is_heard(&self) -> bool {
+        self.heard
+    }
+
     pub(super) fn last(&self) -> i64 {
         self.last
     }
