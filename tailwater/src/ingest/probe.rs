@@ -341,3 +341,6 @@ fn score(rate: f64, seen: f64) -> f64 {
 fn snap(rate: f64) -> f64 {
     RATES.iter().copied().find(|exact| (exact - rate).abs() < 0.006).unwrap_or(rate)
 }
+
+#[cfg(test)]
+mod tests;
