@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod nginx;
+mod scripts;
 mod stream;
 
 use std::time::Duration;
