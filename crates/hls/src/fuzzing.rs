@@ -14,6 +14,9 @@ use crate::window::{PartInfo, SegmentInfo, Snapshot, Window, WindowConfig};
 /// Small enough to be reached by a fuzzer.
 const MAX_SEGMENT: usize = 16 << 10;
 
+/// More operations find nothing new, only later.
+const MAX_OPERATIONS: usize = 1000;
+
 /// The MPEG-TS slicer: three bytes of settings, then the stream.
 pub fn slice_ts(data: &[u8]) {
     slice(data, |config| Box::new(TsSlicer::new(config)));
@@ -99,7 +102,7 @@ pub fn window(data: &[u8]) {
     let mut window = Window::new(config.clone(), 0, 0);
     let mut before = window.snapshot();
     let mut date = UnixTime(0);
-    for op in data.chunks_exact(2) {
+    for op in data.chunks_exact(2).take(MAX_OPERATIONS) {
         let duration = Duration::from_millis(u64::from(op[1]) * 6);
         let msn = window.next_msn();
         match op[0] % 16 {

@@ -201,6 +201,57 @@ fn audio_without_video_is_cut_at_the_first_frame_of_each_second() {
 }
 
 #[test]
+fn the_33_bit_clock_wraps_without_a_seam() {
+    // The clock wraps 3.7 s after session zero.
+    let wrapping = TS.replace("-output_ts_offset 10", "-output_ts_offset 95440");
+    let stream = ffmpeg(&format!("{} {} {wrapping}", video_source(THIRTY, 6), x264(false)));
+    let config = SliceConfig { origin: Duration::from_secs(95_440), ..config(Some(6)) };
+    let events = slice(&mut TsSlicer::new(config), &stream, 65_536);
+    let starts: Vec<i64> = segments(&events).iter().map(|segment| segment.start.0 / 1_000_000_000).collect();
+    assert_eq!(starts, [0, 1, 2, 3, 4, 5]);
+    check_parts(&events, TARGET);
+}
+
+#[test]
+fn a_boundary_without_a_keyframe_makes_one_longer_segment() {
+    let rare = x264(true).replace("n_forced*1", "n_forced*1.5");
+    let stream = ffmpeg(&format!("{} {rare} {TS}", video_source(THIRTY, 6)));
+    let events = cut(&stream, Some(6), 65_536);
+    let starts: Vec<i64> = segments(&events).iter().map(|segment| segment.start.0 / 1_000_000).collect();
+    assert_eq!(starts, [0, 1500, 3000, 4500]);
+    check_parts(&events, TARGET);
+}
+
+#[test]
+fn keyframes_within_a_segment_begin_parts() {
+    let often = x264(true).replace("n_forced*1", "n_forced*0.4-0.001");
+    let stream = ffmpeg(&format!("{} {often} {TS}", video_source(THIRTY, 2)));
+    let events = cut(&stream, Some(6), 65_536);
+    let independent: Vec<bool> = parts(&events).iter().map(|part| part.independent).collect();
+    // Keyframes at 0, 0.4, 0.8, 1.2 (its segment starts there: there is none at 1.0), 1.6.
+    assert_eq!(independent, [true, false, true, false, true, false, true, false, true, false]);
+    assert_eq!(segments(&events).len(), 2);
+}
+
+#[test]
+fn variable_frame_rate_keeps_segments_exact_and_parts_within_their_frames() {
+    // Each seventh frame is missing: parts claim no more than their frames last.
+    let source = format!("{} -vf select='mod(n\\,7)' -vsync vfr", video_source(THIRTY, 4));
+    let stream = ffmpeg(&format!("{source} {} {TS}", x264(true)));
+    let config = SliceConfig { frame_duration: Some(THIRTY.frame()), ..config(Some(6)) };
+    let events = slice(&mut TsSlicer::new(config), &stream, 65_536);
+    for pair in segments(&events).windows(2) {
+        assert_eq!(pair[1].start.saturating_since(pair[0].start), pair[0].duration);
+    }
+    for segment in segments(&events) {
+        let parts: Vec<_> = parts(&events).into_iter().filter(|part| part.segment == segment.index).collect();
+        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.chunks.concat()).collect();
+        assert_eq!(bytes, segment.chunks.concat());
+        assert!(parts.iter().all(|part| part.duration <= TARGET), "{parts:?}");
+    }
+}
+
+#[test]
 fn garbage_before_and_within_the_stream_costs_no_more_than_what_it_hit() {
     let third = CAPTURE.len() / 188 / 3 * 188;
     let mut bytes = vec![0x47; 1000];
@@ -261,19 +312,6 @@ proptest! {
             stream[index] = byte;
         }
         let stream = Bytes::from(stream);
-        let flat = |events: Vec<SliceEvent>| -> Vec<SliceEvent> {
-            events.into_iter().map(|event| match event {
-                SliceEvent::Part(mut part) => {
-                    part.chunks = vec![part.chunks.concat().into()];
-                    SliceEvent::Part(part)
-                }
-                SliceEvent::Segment(mut segment) => {
-                    segment.chunks = vec![segment.chunks.concat().into()];
-                    SliceEvent::Segment(segment)
-                }
-                other => other,
-            }).collect()
-        };
         let whole = flat(cut(&stream, Some(6), stream.len()));
         let mut slicer = TsSlicer::new(config(Some(6)));
         let mut events = Vec::new();

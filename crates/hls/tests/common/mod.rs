@@ -126,6 +126,20 @@ pub fn parts(events: &[SliceEvent]) -> Vec<Part> {
     events.iter().filter_map(part).collect()
 }
 
+/// Chunks joined, so that what was chunked differently can be compared.
+pub fn flat(events: Vec<SliceEvent>) -> Vec<SliceEvent> {
+    let join = |chunks: &mut Vec<Bytes>| *chunks = vec![chunks.concat().into()];
+    let mut events = events;
+    for event in &mut events {
+        match event {
+            SliceEvent::Part(part) => join(&mut part.chunks),
+            SliceEvent::Segment(segment) => join(&mut segment.chunks),
+            SliceEvent::Tracks(_) | SliceEvent::Init(_) => {}
+        }
+    }
+    events
+}
+
 pub fn config(part_frames: Option<u32>) -> SliceConfig {
     SliceConfig { part_frames, origin: Duration::from_secs(10), ..SliceConfig::default() }
 }
