@@ -25,6 +25,8 @@ mod payload;
 #[cfg(feature = "redis")]
 mod redis;
 mod retry;
+#[cfg(feature = "s3")]
+mod s3;
 mod tee;
 mod url;
 

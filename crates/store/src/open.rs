@@ -44,6 +44,8 @@ pub async fn open_backend(url: &StoreUrl, env: Env<'_>, options: &OpenOptions) -
         Scheme::Redis | Scheme::RedisTls | Scheme::RedisCluster | Scheme::RedisClusterTls => {
             crate::redis::open(url, env, options)
         }
+        #[cfg(feature = "s3")]
+        Scheme::S3 => crate::s3::open(url, env, options).await,
         #[allow(unreachable_patterns)]
         scheme => {
             let _ = (env, options);
