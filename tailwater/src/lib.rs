@@ -4,6 +4,7 @@
 //! the `hls` crate cuts what comes out, [`livestream`] numbers it and keeps the live window, [`publish`] writes it to
 //! the store, [`origin`] serves it. [`control`] is the API, [`web`] the pages, [`config`] the one checked configuration.
 
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -1,6 +1,24 @@
 //! One task a livestream: sessions, numbers, the live window, the registry.
+//!
+//! - [`Registry`]: the livestreams of this process; [`types`]: what it and the API say to each other.
+//! - `task`: the life of one livestream. `session`: one run of FFmpeg for it; `feed`: what FFmpeg is given.
+//! - [`packager`]: numbers and playlists, pure; `multivariants`: the multivariant playlists.
+//! - [`LiveWindow`]: the newest media in memory; `view`: how the origin sees it.
 
+mod feed;
+mod live_window;
+mod multivariants;
 pub mod name;
+pub mod packager;
+mod registry;
+mod session;
+mod shared;
+mod task;
 pub mod types;
+mod view;
 
+pub use live_window::{LiveWindow, LiveWindowLimits};
 pub use name::StreamName;
+pub use registry::{Registry, waiting_publisher};
+pub use shared::{Environment, Shared};
+pub use task::Numbers;

@@ -41,7 +41,7 @@ const MOST_RETIRED: usize = 4096;
 ///  push_part* ─▶ push_segment ─▶ push_part* ─▶ push_segment … end
 ///       discontinuity, set_init: between segments, before what they apply to
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Window {
     config: Arc<WindowConfig>,
     segments: Arc<VecDeque<Arc<ListedSegment>>>,

@@ -1,0 +1,172 @@
+//! Puts the parts together from the resolved configuration, and takes them down again.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use store::{Env, MediaStore, OpenOptions};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Resolved, resolved};
+use crate::control::source_url::{SourceRules, SourceUrl};
+use crate::ingest::front_door::{self, Unwanted};
+use crate::ingest::hub::Hub;
+use crate::ingest::source::SourcePath;
+use crate::livestream::types::{CreateRequest, SourceRequest};
+use crate::livestream::{Environment, LiveWindowLimits, Registry, StreamName};
+use crate::publish::Spool;
+
+/// Bytes of media that may wait on disk for stores that are out of reach, over all livestreams.
+const SPOOL_BYTES: u64 = 2 << 30;
+/// What publishers still have to write when the server stops is given this long.
+const PUBLISH_GRACE: Duration = Duration::from_secs(2);
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppError {
+    /// The RTMP port.
+    #[error(transparent)]
+    Rtmp(#[from] rtmp::BindError),
+    /// A store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// Everything but HTTP.
+#[derive(Debug)]
+pub struct App {
+    registry: Registry,
+    environment: Arc<Environment>,
+    rtmp: Option<rtmp::Server>,
+    auto_start: Option<Box<Resolved>>,
+}
+
+impl App {
+    /// Opens the stores and binds the RTMP port.
+    ///
+    /// # Errors
+    /// A sentence about what cannot be opened or bound.
+    pub async fn load(config: &Resolved, env: Env<'_>) -> Result<Self, AppError> {
+        let store = open_stores(config, env).await?;
+        let limits = rtmp::Limits { max_connections: config.limits.max_rtmp_connections, ..rtmp::Limits::default() };
+        let rtmp = match config.rtmp {
+            Some(address) => Some(rtmp::Server::bind(address, limits).await?),
+            None => None,
+        };
+        let spool = (!store.capabilities().local).then(|| Spool::new(spool_folder(), SPOOL_BYTES));
+        let environment = Arc::new(Environment {
+            store,
+            hub: Hub::new(),
+            ffmpeg: config.ffmpeg.clone(),
+            capabilities: OnceCell::new(),
+            source_rules: source_rules(config),
+            live_window: LiveWindowLimits {
+                span: config.live_window.duration,
+                bytes: usize::try_from(config.live_window.max_bytes).unwrap_or(usize::MAX),
+            },
+            max_waiters: config.limits.max_waiters_per_livestream,
+            spool,
+            source_timeout: config.source_timeout,
+            end_grace: config.end_grace,
+            reconnect_window: config.reconnect_window,
+            publishers: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
+        });
+        let registry = Registry::new(Arc::clone(&environment), config.limits.max_livestreams, rtmp.is_some());
+        let auto_start = config.auto_start.then(|| Box::new(config.clone()));
+        Ok(Self { registry, environment, rtmp, auto_start })
+    }
+
+    /// The livestreams.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The store, or the first of several.
+    pub fn store(&self) -> &Arc<dyn MediaStore> {
+        &self.environment.store
+    }
+
+    /// Where encoders publish, if they can.
+    pub fn rtmp_address(&self) -> Option<std::net::SocketAddr> {
+        self.rtmp.as_ref().map(rtmp::Server::local_addr)
+    }
+
+    /// Asks FFmpeg what it can do now rather than at the first request.
+    pub async fn warm_up(&self) {
+        if let Err(error) = self.environment.capabilities().await {
+            tracing::error!(%error, "no livestream can be started");
+        }
+    }
+
+    /// Serves publishers until `shutdown`; then ends every livestream, in order: sources, livestreams, last playlists.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let unwanted = unwanted(self.auto_start, &self.registry);
+        let hub = self.environment.hub.clone();
+        let door = self.rtmp.map(|server| tokio::spawn(front_door::serve(server, hub, unwanted, shutdown.clone())));
+        shutdown.cancelled().await;
+        self.registry.shut_down().await;
+        if let Some(door) = door {
+            let _ = door.await;
+        }
+        self.environment.publishers.close();
+        if tokio::time::timeout(PUBLISH_GRACE, self.environment.publishers.wait()).await.is_err() {
+            tracing::warn!(store = %self.environment.store, "the store is out of reach: what was not stored is lost");
+        }
+        self.environment.shutdown.cancel();
+    }
+}
+
+async fn open_stores(config: &Resolved, env: Env<'_>) -> Result<Arc<dyn MediaStore>, store::Error> {
+    let options = OpenOptions { ttl: config.ttl, ..OpenOptions::default() };
+    store::open_backend(&config.primary_store().url, env, &options).await
+}
+
+fn source_rules(config: &Resolved) -> SourceRules {
+    SourceRules { allow: config.allow_source.clone(), allow_loopback: config.api_address().ip().is_loopback() }
+}
+
+/// What happens to a publisher without a livestream: it waits, or with `--auto-start` gets one named by its key.
+fn unwanted(auto_start: Option<Box<Resolved>>, registry: &Registry) -> Unwanted {
+    let Some(config) = auto_start else { return Arc::new(|_: &SourcePath| Ok(())) };
+    let registry = registry.clone();
+    Arc::new(move |path: &SourcePath| {
+        let name = StreamName::from_title(path.key()).map_err(|error| error.to_string())?;
+        let request = CreateRequest {
+            name,
+            title: path.key().to_owned(),
+            source: SourceRequest::Own(own_url(path)?),
+            backup: None,
+            ladder: config.ladder.clone(),
+            window: config.window,
+            ttl: config.ttl,
+            force: false,
+        };
+        let registry = registry.clone();
+        // The publisher waits in the hub until the livestream is there.
+        tokio::spawn(async move {
+            use crate::livestream::types::Livestreams as _;
+            if let Err(error) = registry.create(request).await {
+                tracing::error!(%error, "a publisher came and no livestream could be started for it");
+            }
+        });
+        Ok(())
+    })
+}
+
+fn own_url(path: &SourcePath) -> Result<SourceUrl, String> {
+    let text = format!("rtmp://localhost/{}/{}", path.app(), path.key());
+    SourceUrl::parse(&text).map_err(|error| error.to_string())
+}
+
+fn spool_folder() -> PathBuf {
+    std::env::temp_dir().join(format!("tailwater-spool-{}", std::process::id()))
+}
+
+/// The folder of the embedded store, if there is one.
+pub fn data_folder(config: &Resolved) -> Option<&std::path::Path> {
+    resolved::data_folder(config)
+}

@@ -1,0 +1,134 @@
+//! From stamped tags to the FLV that FFmpeg reads: the timeline repaired, and where each moment of it came from.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant, SystemTime};
+
+use hls::time::MediaTime;
+use rtmp::flv::{FlvTag, FlvWriter, TagKind};
+
+use super::session::Session;
+use crate::ingest::source::{StampedTag, TagRole};
+use crate::ingest::timeline::{Event, Planned, Timeline};
+use crate::ladder::SourceInfo;
+
+/// Arrivals kept to date segments by: an encoder that lags more has other troubles.
+const ARRIVALS: usize = 2048;
+
+/// What became of a tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum FeedEvent {
+    /// FFmpeg gets it, or it carried nothing.
+    Fed,
+    /// FFmpeg is too far behind.
+    Dropped,
+    /// The source is not what the session was planned for any more.
+    Changed(&'static str),
+}
+
+/// The input of one session.
+#[derive(Debug)]
+pub(super) struct Feed {
+    timeline: Timeline,
+    writer: FlvWriter,
+    /// Arrival of the first tag of a session is time zero for the timeline's clock.
+    zero: Option<Instant>,
+    anchor: Option<SystemTime>,
+    /// Milliseconds of the newest picture, or sound where there is no picture.
+    media: i64,
+    arrivals: VecDeque<(i64, SystemTime)>,
+    last_fed: Option<Instant>,
+    /// Tags were dropped: nothing goes on before the next keyframe.
+    dropping: bool,
+    has_video: bool,
+}
+
+impl Feed {
+    pub(super) fn new(info: &SourceInfo) -> Self {
+        let (has_audio, has_video) = (info.audio.is_some(), info.video.is_some());
+        Self {
+            timeline: Timeline::new(Planned::from(info)),
+            writer: FlvWriter::new(has_audio, has_video),
+            zero: None,
+            anchor: None,
+            media: 0,
+            arrivals: VecDeque::new(),
+            last_fed: None,
+            dropping: false,
+            has_video,
+        }
+    }
+
+    /// Repairs a tag and hands it to FFmpeg.
+    pub(super) fn push(&mut self, tag: StampedTag, session: &Session) -> FeedEvent {
+        if self.dropping && self.has_video {
+            match tag.role {
+                TagRole::Keyframe => self.dropping = false,
+                TagRole::Picture | TagRole::Sound => return FeedEvent::Dropped,
+                TagRole::Metadata | TagRole::VideoHeader | TagRole::AudioHeader => {}
+            }
+        }
+        let zero = *self.zero.get_or_insert(tag.arrival);
+        let since = tag.arrival.saturating_duration_since(zero);
+        let repaired = self.timeline.handle(since, tag.tag);
+        for fixed in &repaired {
+            if !self.write(fixed, tag.wall, session) {
+                self.dropping = true;
+                return FeedEvent::Dropped;
+            }
+        }
+        if !repaired.is_empty() {
+            self.last_fed = Some(tag.arrival);
+        }
+        self.take_events()
+    }
+
+    fn take_events(&mut self) -> FeedEvent {
+        let mut outcome = FeedEvent::Fed;
+        while let Some(event) = self.timeline.poll_event() {
+            match event {
+                Event::ConfigurationChanged(_) => outcome = FeedEvent::Changed("its configuration changed"),
+                Event::TrackStarted(_) => outcome = FeedEvent::Changed("a track started"),
+                Event::Jumped { track, by } => {
+                    metrics::counter!("tailwater_timeline_jumps_total").increment(1);
+                    tracing::warn!(?track, milliseconds = by, "the source's timestamps jumped: repaired");
+                }
+                Event::AudioStopped => tracing::warn!("the source's audio stopped: silence takes its place"),
+                Event::AudioResumed => tracing::info!("the source's audio is there again"),
+            }
+        }
+        outcome
+    }
+
+    fn write(&mut self, tag: &FlvTag, wall: SystemTime, session: &Session) -> bool {
+        if tag.kind == TagKind::Video || !self.has_video {
+            self.anchor.get_or_insert(wall);
+            // FLV's clock wraps after 49.7 days; a session may last longer.
+            self.media += i64::from(tag.timestamp.wrapping_sub(self.media as u32) as i32);
+            self.arrivals.push_back((self.media * 1_000_000, wall));
+            if self.arrivals.len() > ARRIVALS {
+                self.arrivals.pop_front();
+            }
+        }
+        session.feed(self.writer.write(tag))
+    }
+
+    /// When the first media of the session reached us.
+    pub(super) fn anchor(&self) -> Option<SystemTime> {
+        self.anchor
+    }
+
+    /// When the media at `time` reached us.
+    pub(super) fn arrival_of(&mut self, time: MediaTime) -> Option<SystemTime> {
+        // A frame of tolerance: the container's clock and FLV's milliseconds round differently.
+        let from = time.0 - Duration::from_millis(2).as_nanos() as i64;
+        while self.arrivals.front().is_some_and(|(media, _)| *media < from) && self.arrivals.len() > 1 {
+            self.arrivals.pop_front();
+        }
+        self.arrivals.front().filter(|(media, _)| *media >= from).map(|(_, wall)| *wall)
+    }
+
+    /// When FFmpeg was last given something.
+    pub(super) fn last_fed(&self) -> Option<Instant> {
+        self.last_fed
+    }
+}

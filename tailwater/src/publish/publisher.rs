@@ -1,0 +1,606 @@
+//! The task that writes one livestream to the store.
+//!
+//! It never waits for the store itself: puts run beside it, bounded in number and bytes, and their results come back as
+//! events. So its inbox is always emptied, and the livestream that fills it never waits either.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hls::window::{SegmentInfo, Window, WindowConfig};
+use store::{At, Error, ErrorKind, Key, MediaStore, Operation, Payload, PutOptions};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::sequence::{self, Mark, invalid};
+use super::spool::Spool;
+use super::status::{StoreState, StoreStatus};
+use super::track::{Entry, Track};
+use super::uploads::{Held, Outcome, SpoolFile, Uploads};
+
+/// What the livestream may be ahead of the publisher's loop.
+const INBOX: usize = 1024;
+/// Media is put at most this often at once: enough to hide 900 ms a put behind six puts a second.
+const PUTS: usize = 16;
+/// Bytes of media under way at once.
+const PUT_BYTES: usize = 48 << 20;
+/// A put that has not answered by then is counted as failed.
+const PUT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A playlist is worth less: the next one comes within a second.
+const PLAYLIST_TIMEOUT: Duration = Duration::from_secs(4);
+/// Media that alone keeps failing for so many segment durations becomes a gap.
+const PATIENCE_SEGMENTS: u32 = 5;
+
+/// What a publisher needs to know for its whole life.
+#[derive(Debug, Clone)]
+pub struct PublisherConfig {
+    /// The livestream's name in keys.
+    pub slug: String,
+    /// Time to live of every object.
+    pub ttl: Duration,
+    /// Nominal segment duration.
+    pub segment: Duration,
+    /// Where media waits once it left the live window.
+    pub spool: Option<Spool>,
+    /// Bytes of waiting media that may be held in memory beside the live window's.
+    pub memory: usize,
+}
+
+/// A segment on its way.
+#[derive(Debug, Clone)]
+pub struct SegmentCommand {
+    /// The rendition that lists it.
+    pub rendition: String,
+    /// Its media sequence number.
+    pub msn: u64,
+    /// Discontinuities up to and including it.
+    pub discontinuity_sequence: u64,
+    /// It follows a discontinuity.
+    pub discontinuity: bool,
+    /// The media initialization section it needs.
+    pub init: Option<String>,
+    /// Its line in the playlist; the URI is its key.
+    pub info: SegmentInfo,
+    /// Its bytes; none for a gap, or when another rendition's media is named.
+    pub payload: Option<Payload>,
+}
+
+/// What the livestream tells its publisher.
+#[derive(Debug)]
+pub enum Command {
+    /// A rendition begins, or goes on where a restored window left off.
+    Rendition {
+        /// Its name.
+        name: String,
+        /// Its playlist's rules.
+        config: WindowConfig,
+        /// Its playlist so far.
+        window: Box<Window>,
+    },
+    /// A media initialization section.
+    Init(String, Payload),
+    /// A segment.
+    Segment(Box<SegmentCommand>),
+    /// The multivariant playlist, in full. Renditions come before it.
+    Multivariant(String),
+    /// The numbers in use, for those who come after a crash.
+    Sequence(Mark),
+    /// No more segments: ENDLIST.
+    End,
+}
+
+/// The livestream's end of the line.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    inbox: mpsc::Sender<Command>,
+    status: watch::Receiver<StoreStatus>,
+}
+
+impl Handle {
+    /// Hands a command over. The publisher's loop takes it at once, whatever the store does.
+    pub async fn send(&self, command: Command) {
+        // A closed inbox means the publisher was cancelled: the livestream is being torn down.
+        let _ = self.inbox.send(command).await;
+    }
+
+    /// How the store does.
+    pub fn status(&self) -> StoreStatus {
+        self.status.borrow().clone()
+    }
+
+    /// Changes of how the store does.
+    pub fn watch(&self) -> watch::Receiver<StoreStatus> {
+        self.status.clone()
+    }
+}
+
+/// What is stored is reported here, in the order it happens.
+pub type StoredSender = mpsc::UnboundedSender<String>;
+
+/// The task's state.
+pub struct Publisher {
+    config: PublisherConfig,
+    store: Arc<dyn MediaStore>,
+    live: Arc<dyn Fn(&str) -> Option<Payload> + Send + Sync>,
+    inbox: mpsc::Receiver<Command>,
+    status: watch::Sender<StoreStatus>,
+    stored: Option<StoredSender>,
+    tracks: Vec<Track>,
+    uploads: Uploads,
+    jobs: JoinSet<Done>,
+    spilling: bool,
+    round: bool,
+    round_failures: u32,
+    round_at: Instant,
+    multivariant: Option<String>,
+    multivariant_dirty: bool,
+    mark: Option<Mark>,
+    mark_dirty: bool,
+    /// The mark has been written, so its absence means the store was emptied.
+    marked: bool,
+    refresh_at: Instant,
+    ending: bool,
+    failing_since: Option<Instant>,
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher").field("slug", &self.config.slug).field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+enum Done {
+    Media { id: u64, key: String, result: Result<(), Error> },
+    Spilled { id: u64, file: SpoolFile, result: std::io::Result<()> },
+    Round(Round),
+}
+
+/// One round of playlists: the mark looked at, then everything that changed.
+struct Round {
+    wiped: bool,
+    tracks: Vec<(String, u64)>,
+    multivariant: bool,
+    mark: Option<Mark>,
+    error: Option<Error>,
+}
+
+impl Publisher {
+    /// A publisher and the handle to it; `run` does the work. `live` finds what the live window still holds.
+    pub fn new(
+        store: Arc<dyn MediaStore>,
+        config: PublisherConfig,
+        live: Arc<dyn Fn(&str) -> Option<Payload> + Send + Sync>,
+        stored: Option<StoredSender>,
+    ) -> (Self, Handle) {
+        let (sender, inbox) = mpsc::channel(INBOX);
+        let (status, watch) = watch::channel(StoreStatus { url: store.to_string(), ..StoreStatus::default() });
+        let now = now();
+        let refresh_at = now + config.ttl / 4;
+        let publisher = Self {
+            config,
+            store,
+            live,
+            inbox,
+            status,
+            stored,
+            tracks: Vec::new(),
+            uploads: Uploads::default(),
+            jobs: JoinSet::new(),
+            spilling: false,
+            round: false,
+            round_failures: 0,
+            round_at: now,
+            multivariant: None,
+            multivariant_dirty: false,
+            mark: None,
+            mark_dirty: false,
+            marked: false,
+            refresh_at,
+            ending: false,
+            failing_since: None,
+        };
+        (publisher, Handle { inbox: sender, status: watch })
+    }
+
+    /// Works until the end is written, the livestream is gone, or `cancel` says that it must stop here.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        loop {
+            self.advance();
+            if self.is_finished() {
+                return;
+            }
+            let wake = tokio::time::Instant::from_std(self.next_wake());
+            tokio::select! {
+                command = self.inbox.recv(), if !self.ending => match command {
+                    Some(command) => self.handle_command(command),
+                    None => self.handle_command(Command::End),
+                },
+                Some(done) = self.jobs.join_next() => match done {
+                    Ok(done) => self.handle_done(done),
+                    Err(error) => tracing::error!(%error, "a put ended abnormally"),
+                },
+                () = tokio::time::sleep_until(wake) => {}
+                () = cancel.cancelled() => return,
+            }
+        }
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        match command {
+            Command::Rendition { name, config, window } => {
+                if !self.tracks.iter().any(|track| track.name == name) {
+                    self.tracks.push(Track::new(name, config, *window));
+                }
+            }
+            Command::Init(key, payload) => self.uploads.push(key, payload, now()),
+            Command::Segment(segment) => self.handle_segment(*segment),
+            Command::Multivariant(text) => {
+                self.multivariant_dirty |= self.multivariant.as_deref() != Some(&text);
+                self.multivariant = Some(text);
+            }
+            Command::Sequence(mark) => {
+                self.mark_dirty |= self.mark != Some(mark);
+                self.mark = Some(mark);
+            }
+            Command::End => {
+                self.ending = true;
+                self.tracks.iter_mut().for_each(Track::end);
+            }
+        }
+    }
+
+    fn handle_segment(&mut self, segment: SegmentCommand) {
+        let Some(track) = self.tracks.iter_mut().find(|track| track.name == segment.rendition) else { return };
+        let uri = segment.info.uri.clone();
+        track.push(Entry {
+            msn: segment.msn,
+            discontinuity_sequence: segment.discontinuity_sequence,
+            discontinuity: segment.discontinuity,
+            init: segment.init,
+            info: segment.info,
+        });
+        if let Some(payload) = segment.payload {
+            self.uploads.push(uri, payload, now());
+        }
+    }
+
+    fn handle_done(&mut self, done: Done) {
+        match done {
+            Done::Media { id, key, result: Ok(()) } => {
+                if let Some((lag, file)) = self.uploads.stored(id, now()) {
+                    metrics::histogram!("tailwater_store_lag_seconds").record(lag.as_secs_f64());
+                    self.release(file);
+                }
+                if let Some(stored) = &self.stored {
+                    let _ = stored.send(key);
+                }
+                self.recovered();
+            }
+            Done::Media { id, key, result: Err(error) } => {
+                if super::schedule::is_final(&error) {
+                    tracing::error!(%key, %error, "the store will never take this segment: it becomes a gap");
+                    let file = self.uploads.lose(id);
+                    self.release(file);
+                } else {
+                    self.uploads.failed(id, error.kind(), now(), fastrand::f64());
+                }
+                self.failing(&error);
+            }
+            Done::Spilled { id, file, result } => {
+                self.spilling = false;
+                match result {
+                    Ok(()) => self.uploads.spooled(id, file.path),
+                    Err(error) => {
+                        tracing::error!(%error, "could not write to the spool: the segment becomes a gap in the store");
+                        self.release(Some(file));
+                        self.uploads.lose(id);
+                    }
+                }
+            }
+            Done::Round(round) => self.handle_round(round),
+        }
+    }
+
+    fn handle_round(&mut self, round: Round) {
+        self.round = false;
+        if round.wiped {
+            self.start_over();
+            return;
+        }
+        for (name, version) in &round.tracks {
+            if let Some(track) = self.tracks.iter_mut().find(|track| track.name == *name) {
+                track.published(*version);
+            }
+        }
+        if round.multivariant {
+            self.multivariant_dirty = false;
+        }
+        if let Some(mark) = round.mark {
+            self.marked = true;
+            self.mark_dirty = self.mark != Some(mark);
+        }
+        match round.error {
+            Some(error) => {
+                self.round_failures += 1;
+                self.round_at = now() + super::schedule::pause(error.kind(), self.round_failures, fastrand::f64());
+                self.failing(&error);
+            }
+            None => {
+                self.round_failures = 0;
+                self.recovered();
+            }
+        }
+    }
+
+    /// The store answers, and has nothing: it was restarted empty. What the live window still holds is written again.
+    fn start_over(&mut self) {
+        tracing::warn!(store = %self.store, stream = self.config.slug, "the store lost everything: writing again what is still in memory");
+        metrics::counter!("tailwater_store_wipes_total").increment(1);
+        self.marked = false;
+        self.mark_dirty = true;
+        self.multivariant_dirty = self.multivariant.is_some();
+        let live = Arc::clone(&self.live);
+        let mut keys: Vec<String> = Vec::new();
+        for track in &mut self.tracks {
+            keys.extend(track.forget(|key| live(key).is_some()));
+        }
+        let inits: Vec<String> = self.tracks.iter().flat_map(Track::inits).collect();
+        keys.extend(inits);
+        keys.sort_unstable();
+        keys.dedup();
+        for key in keys {
+            match live(&key) {
+                Some(payload) => self.uploads.push(key, payload, now()),
+                None => self.uploads.note(&key, Outcome::Lost),
+            }
+        }
+    }
+
+    /// Everything that can be started now.
+    fn advance(&mut self) {
+        let now = now();
+        if now >= self.refresh_at {
+            self.refresh_at = now + self.config.ttl / 4;
+            self.tracks.iter_mut().for_each(Track::refresh);
+            self.multivariant_dirty = self.multivariant.is_some();
+            self.mark_dirty = self.mark.is_some();
+        }
+        for file in self.uploads.give_up(now, self.config.segment * PATIENCE_SEGMENTS) {
+            self.release(Some(file));
+        }
+        for track in &mut self.tracks {
+            track.settle(&self.uploads);
+        }
+        let tracks = &self.tracks;
+        self.uploads.forget_outcomes(|key| tracks.iter().any(|track| track.wants(key)) || key.contains("_init"));
+        while let Some(put) = self.uploads.start(now, PUTS, PUT_BYTES) {
+            self.start_put(put.id, put.key, put.held);
+        }
+        self.spill();
+        self.start_round(now);
+        self.report();
+    }
+
+    fn start_put(&mut self, id: u64, key: String, held: Held) {
+        let store = Arc::clone(&self.store);
+        let ttl = self.config.ttl;
+        self.jobs.spawn(async move {
+            let result = put_media(&*store, &key, held, ttl).await;
+            Done::Media { id, key, result }
+        });
+    }
+
+    /// What has left the live window and the store does not take goes to disk, one object at a time.
+    fn spill(&mut self) {
+        if self.spilling || self.uploads.memory_bytes() <= self.config.memory {
+            return;
+        }
+        let Some((id, key, payload)) = self.uploads.spill(|key| (self.live)(key).is_some()) else { return };
+        let bytes = payload.len();
+        let Some((spool, path)) =
+            self.config.spool.clone().and_then(|spool| spool.reserve(bytes).map(|path| (spool, path)))
+        else {
+            tracing::warn!(%key, "neither memory nor the spool has room for media the store does not take: a gap in the store");
+            self.uploads.lose(id);
+            return;
+        };
+        self.spilling = true;
+        self.jobs.spawn(async move {
+            let result = spool.write(&path, &payload).await;
+            Done::Spilled { id, file: SpoolFile { path, bytes }, result }
+        });
+    }
+
+    fn release(&self, file: Option<SpoolFile>) {
+        if let (Some(file), Some(spool)) = (file, &self.config.spool) {
+            spool.release(file.path, file.bytes);
+        }
+    }
+
+    /// Puts every playlist that changed, unless a round is under way: the next one takes the newest.
+    fn start_round(&mut self, now: Instant) {
+        if self.round || now < self.round_at {
+            return;
+        }
+        let playlists: Vec<(String, u64, String)> = self
+            .tracks
+            .iter()
+            .filter_map(|track| track.unpublished().map(|(version, text)| (track.name.clone(), version, text)))
+            .collect();
+        let all_listed = self.tracks.iter().all(Track::is_listed) && !self.tracks.is_empty();
+        let multivariant = self.multivariant.clone().filter(|_| self.multivariant_dirty && all_listed);
+        let mark = self.mark.filter(|_| self.mark_dirty);
+        if playlists.is_empty() && multivariant.is_none() && mark.is_none() {
+            return;
+        }
+        self.round = true;
+        let job = RoundJob {
+            store: Arc::clone(&self.store),
+            slug: self.config.slug.clone(),
+            ttl: self.config.ttl,
+            check: self.marked && !self.store.capabilities().local,
+            playlists,
+            multivariant,
+            mark,
+        };
+        self.jobs.spawn(async move { Done::Round(job.run().await) });
+    }
+
+    fn next_wake(&self) -> Instant {
+        let mut wake = self.refresh_at;
+        if let Some(retry) = self.uploads.next_retry() {
+            wake = wake.min(retry.max(now() + Duration::from_millis(1)));
+        }
+        if !self.round && self.round_at > now() {
+            wake = wake.min(self.round_at);
+        }
+        wake
+    }
+
+    fn is_finished(&self) -> bool {
+        self.ending
+            && !self.round
+            && self.uploads.is_empty()
+            && self.tracks.iter().all(Track::is_settled)
+            && !(self.multivariant_dirty && self.tracks.iter().all(Track::is_listed) && !self.tracks.is_empty())
+            && !self.mark_dirty
+    }
+
+    fn failing(&mut self, error: &Error) {
+        let throttled = error.kind() == ErrorKind::Throttle;
+        let counter = if throttled { "tailwater_store_throttles_total" } else { "tailwater_store_failures_total" };
+        metrics::counter!(counter).increment(1);
+        if self.failing_since.is_none() {
+            self.failing_since = Some(now());
+            tracing::warn!(store = %self.store, stream = self.config.slug, %error, "the store does not take what it is given: keeping it until it does");
+        }
+        let state = if throttled { StoreState::Throttled } else { StoreState::Failing };
+        self.status.send_if_modified(|status| {
+            let text = error.to_string();
+            let is_news = status.state != state || status.error.as_deref() != Some(&text);
+            (status.state, status.error) = (state, Some(text));
+            is_news
+        });
+    }
+
+    fn recovered(&mut self) {
+        if let Some(since) = self.failing_since
+            && self.uploads.next_failure().is_none()
+            && self.round_failures == 0
+        {
+            self.failing_since = None;
+            let seconds = now().saturating_duration_since(since).as_secs_f32();
+            tracing::info!(store = %self.store, stream = self.config.slug, seconds, "the store takes everything again");
+        }
+        if self.failing_since.is_none() {
+            self.status.send_if_modified(|status| {
+                let is_news = status.state != StoreState::Ok;
+                (status.state, status.error) = (StoreState::Ok, None);
+                is_news
+            });
+        }
+    }
+
+    fn report(&self) {
+        let waiting = self.uploads.len();
+        let gaps: u64 = self.tracks.iter().map(Track::gaps).sum();
+        metrics::gauge!("tailwater_store_waiting_objects", "stream" => self.config.slug.clone()).set(waiting as f64);
+        self.status.send_if_modified(|status| {
+            if gaps > status.gaps {
+                metrics::counter!("tailwater_store_gaps_total").increment(gaps - status.gaps);
+            }
+            let is_news = status.waiting != waiting || status.gaps != gaps;
+            (status.waiting, status.gaps) = (waiting, gaps);
+            is_news
+        });
+    }
+}
+
+struct RoundJob {
+    store: Arc<dyn MediaStore>,
+    slug: String,
+    ttl: Duration,
+    check: bool,
+    playlists: Vec<(String, u64, String)>,
+    multivariant: Option<String>,
+    mark: Option<Mark>,
+}
+
+impl RoundJob {
+    async fn run(self) -> Round {
+        let mut round = Round { wiped: false, tracks: Vec::new(), multivariant: false, mark: None, error: None };
+        if self.check {
+            match sequence::is_there(&*self.store, &self.slug).await {
+                Ok(true) => {}
+                Ok(false) => return Round { wiped: true, ..round },
+                Err(error) => return Round { error: Some(error), ..round },
+            }
+        }
+        if let Some(mark) = self.mark {
+            match sequence::write(&*self.store, &self.slug, mark, self.ttl).await {
+                Ok(()) => round.mark = Some(mark),
+                Err(error) => round.error = Some(error),
+            }
+        }
+        let puts = self.playlists.into_iter().map(|(name, version, text)| {
+            let key = format!("{}_{name}_playlist.m3u8", self.slug);
+            let store = &*self.store;
+            async move { (name, version, put_text(store, &key, text, self.ttl).await) }
+        });
+        for (name, version, result) in futures_util::future::join_all(puts).await {
+            match result {
+                Ok(()) => round.tracks.push((name, version)),
+                Err(error) => round.error = Some(error),
+            }
+        }
+        // The multivariant playlist comes last: it lists playlists that are there.
+        if let (Some(text), None) = (self.multivariant, &round.error) {
+            match put_text(&*self.store, &format!("{}_playlist.m3u8", self.slug), text, self.ttl).await {
+                Ok(()) => round.multivariant = true,
+                Err(error) => round.error = Some(error),
+            }
+        }
+        round
+    }
+}
+
+async fn put_media(store: &dyn MediaStore, key: &str, held: Held, ttl: Duration) -> Result<(), Error> {
+    let key = parse(store, key)?;
+    let payload = match held {
+        Held::Memory(payload) => payload,
+        Held::Spooled(path) => match Spool::read(&path).await {
+            Ok(payload) => payload,
+            Err(error) => return Err(invalid(store, format!("its file in the spool cannot be read: {error}"))),
+        },
+    };
+    let options = PutOptions::new(&key, ttl).cache_control(format!("public, max-age={}, immutable", ttl.as_secs()));
+    bounded(store, &key, PUT_TIMEOUT, store.put(&key, payload, &options)).await
+}
+
+async fn put_text(store: &dyn MediaStore, key: &str, text: String, ttl: Duration) -> Result<(), Error> {
+    let key = parse(store, key)?;
+    // Half a segment, the shortest that is not zero.
+    let options = PutOptions::new(&key, ttl).cache_control("public, max-age=1");
+    bounded(store, &key, PLAYLIST_TIMEOUT, store.put(&key, Payload::from(text), &options)).await
+}
+
+async fn bounded(
+    store: &dyn MediaStore,
+    key: &Key,
+    limit: Duration,
+    put: impl Future<Output = Result<(), Error>>,
+) -> Result<(), Error> {
+    tokio::time::timeout(limit, put)
+        .await
+        .unwrap_or_else(|_| Err(Error::Timeout { at: At::key(store, Operation::Put, key), after: limit }))
+}
+
+fn parse(store: &dyn MediaStore, key: &str) -> Result<Key, Error> {
+    Key::parse(key).map_err(|error| invalid(store, error.to_string()))
+}
+
+/// The clock of the runtime, so that tests can turn it.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

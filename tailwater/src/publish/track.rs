@@ -1,0 +1,168 @@
+//! The order within one rendition: nothing is listed before it is stored, nothing overtakes. Pure.
+
+use std::collections::VecDeque;
+
+use hls::window::{SegmentInfo, Window, WindowConfig};
+
+use super::uploads::{Outcome, Uploads};
+
+/// What the playlist lists, or will.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) msn: u64,
+    /// Discontinuities before it, its own included.
+    pub(super) discontinuity_sequence: u64,
+    /// It follows a discontinuity.
+    pub(super) discontinuity: bool,
+    /// Its media initialization section, when it differs from that of the segment before.
+    pub(super) init: Option<String>,
+    pub(super) info: SegmentInfo,
+}
+
+/// One rendition's playlist in the store.
+#[derive(Debug)]
+pub(super) struct Track {
+    pub(super) name: String,
+    config: WindowConfig,
+    window: Window,
+    waiting: VecDeque<Entry>,
+    /// The newest listed entries, for the case that the store loses everything.
+    listed: VecDeque<Entry>,
+    init: Option<String>,
+    version: u64,
+    published: u64,
+    ending: bool,
+    gaps: u64,
+}
+
+impl Track {
+    pub(super) fn new(name: String, config: WindowConfig, window: Window) -> Self {
+        Self {
+            name,
+            config,
+            window,
+            waiting: VecDeque::new(),
+            listed: VecDeque::new(),
+            init: None,
+            version: 0,
+            published: 0,
+            ending: false,
+            gaps: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, entry: Entry) {
+        self.waiting.push_back(entry);
+    }
+
+    /// No more segments: ENDLIST once everything is listed.
+    pub(super) fn end(&mut self) {
+        self.ending = true;
+    }
+
+    /// Lists what is stored, in order; what is lost becomes a gap. How many segments were listed.
+    pub(super) fn settle(&mut self, uploads: &Uploads) -> usize {
+        let mut settled = 0;
+        while let Some(outcome) = self.waiting.front().and_then(|entry| outcome(entry, uploads)) {
+            let Some(entry) = self.waiting.pop_front() else { break };
+            self.list(entry, outcome);
+            settled += 1;
+        }
+        if self.ending && self.waiting.is_empty() && !self.window.snapshot().ended() {
+            self.window.end();
+            self.version += 1;
+        }
+        settled
+    }
+
+    fn list(&mut self, mut entry: Entry, outcome: Outcome) {
+        if outcome == Outcome::Lost {
+            self.gaps += 1;
+            entry.info.gap = true;
+        }
+        if entry.discontinuity {
+            self.window.discontinuity();
+        }
+        if entry.init.is_some() && entry.init != self.init {
+            self.init.clone_from(&entry.init);
+            self.window.set_init(entry.init.as_deref().unwrap_or_default());
+        }
+        self.window.push_segment(entry.info.clone());
+        self.version += 1;
+        self.listed.push_back(entry);
+        while self.listed.front().is_some_and(|entry| entry.msn < self.window.first_msn()) {
+            self.listed.pop_front();
+        }
+        self.window.drain_evicted();
+    }
+
+    /// The store lost everything it had. What `held` still has is uploaded again and listed again; what came before
+    /// that leaves the head of the playlist, which is the one place where a live playlist may shrink (6.2.2).
+    /// The keys to upload.
+    pub(super) fn forget(&mut self, held: impl Fn(&str) -> bool) -> Vec<String> {
+        let keep = self.listed.iter().rev().take_while(|entry| entry.info.gap || held(&entry.info.uri)).count();
+        let lost = self.listed.len() - keep;
+        self.listed.drain(..lost);
+        let mut again: VecDeque<Entry> = std::mem::take(&mut self.listed);
+        let keys = again.iter().filter(|entry| !entry.info.gap).map(|entry| entry.info.uri.clone()).collect();
+        again.append(&mut self.waiting);
+        self.waiting = again;
+        if let Some(first) = self.waiting.front() {
+            self.window = Window::new(self.config.clone(), first.msn, first.discontinuity_sequence);
+            // The tag itself is counted by the sequence number already.
+            if let Some(first) = self.waiting.front_mut() {
+                first.discontinuity = false;
+            }
+        } else {
+            let (msn, dsn) = (self.window.next_msn(), self.window.total_discontinuities());
+            self.window = Window::new(self.config.clone(), msn, dsn);
+        }
+        self.init = None;
+        keys
+    }
+
+    /// The playlist's text and version, when it is newer than what the store has.
+    pub(super) fn unpublished(&self) -> Option<(u64, String)> {
+        let is_news = self.version > self.published && self.window.first_msn() < self.window.next_msn();
+        is_news.then(|| (self.version, self.window.snapshot().render_plain()))
+    }
+
+    pub(super) fn published(&mut self, version: u64) {
+        self.published = self.published.max(version);
+    }
+
+    /// The playlist is put again although nothing changed: before it expires, or because the store lost it.
+    pub(super) fn refresh(&mut self) {
+        self.version += 1;
+    }
+
+    pub(super) fn is_listed(&self) -> bool {
+        self.published > 0
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.waiting.is_empty() && self.version == self.published
+    }
+
+    /// The media initialization sections that waiting segments need.
+    pub(super) fn inits(&self) -> impl Iterator<Item = String> {
+        self.waiting.iter().filter_map(|entry| entry.init.clone())
+    }
+
+    pub(super) fn wants(&self, key: &str) -> bool {
+        self.waiting.iter().any(|entry| entry.info.uri == key || entry.init.as_deref() == Some(key))
+    }
+
+    pub(super) fn gaps(&self) -> u64 {
+        self.gaps
+    }
+}
+
+fn outcome(entry: &Entry, uploads: &Uploads) -> Option<Outcome> {
+    if entry.info.gap {
+        return Some(Outcome::Lost);
+    }
+    let init = entry.init.as_deref().map_or(Some(Outcome::Stored), |key| uploads.outcome(key))?;
+    let media = uploads.outcome(&entry.info.uri)?;
+    Some(if init == Outcome::Lost { Outcome::Lost } else { media })
+}

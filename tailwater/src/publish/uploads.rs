@@ -1,0 +1,336 @@
+//! The media on its way to the store: what is waiting, what is under way, what is tried again when. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use store::{ErrorKind, Payload};
+
+use super::schedule;
+
+/// Where the bytes of an upload are.
+#[derive(Debug, Clone)]
+pub(super) enum Held {
+    /// In memory: shared with the live window while that has them.
+    Memory(Payload),
+    /// On their way to, or in, the spool.
+    Spooled(PathBuf),
+}
+
+/// What became of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Readable in the store.
+    Stored,
+    /// Never will be: a gap.
+    Lost,
+}
+
+#[derive(Debug)]
+struct Upload {
+    key: String,
+    held: Held,
+    bytes: usize,
+    /// When it was handed over: for the lag that is reported.
+    since: Instant,
+    in_flight: bool,
+    failures: u32,
+    retry_at: Instant,
+    first_failure: Option<Instant>,
+}
+
+/// Oldest first, each once, each until it is stored or lost.
+#[derive(Debug, Default)]
+pub(super) struct Uploads {
+    waiting: BTreeMap<u64, Upload>,
+    next_id: u64,
+    outcomes: HashMap<String, Outcome>,
+    in_flight: usize,
+    in_flight_bytes: usize,
+    memory_bytes: usize,
+    last_success: Option<Instant>,
+}
+
+/// A file in the spool that is not needed any more.
+#[derive(Debug)]
+pub(super) struct SpoolFile {
+    pub(super) path: PathBuf,
+    pub(super) bytes: usize,
+}
+
+/// The next put to start.
+#[derive(Debug)]
+pub(super) struct Put {
+    pub(super) id: u64,
+    pub(super) key: String,
+    pub(super) held: Held,
+}
+
+impl Uploads {
+    pub(super) fn push(&mut self, key: String, payload: Payload, now: Instant) {
+        let bytes = payload.len();
+        self.memory_bytes += bytes;
+        self.outcomes.remove(&key);
+        let upload = Upload {
+            key,
+            held: Held::Memory(payload),
+            bytes,
+            since: now,
+            in_flight: false,
+            failures: 0,
+            retry_at: now,
+            first_failure: None,
+        };
+        self.waiting.insert(self.next_id, upload);
+        self.next_id += 1;
+    }
+
+    /// Notes an object that is not ours to upload any more.
+    pub(super) fn note(&mut self, key: &str, outcome: Outcome) {
+        self.outcomes.insert(key.to_owned(), outcome);
+    }
+
+    pub(super) fn outcome(&self, key: &str) -> Option<Outcome> {
+        self.outcomes.get(key).copied()
+    }
+
+    /// Forgets the outcomes nobody will ask for.
+    pub(super) fn forget_outcomes(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.outcomes.retain(|key, _| wanted(key));
+    }
+
+    /// The oldest that may be tried now, if `most` puts of `most_bytes` altogether are not under way already.
+    pub(super) fn start(&mut self, now: Instant, most: usize, most_bytes: usize) -> Option<Put> {
+        if self.in_flight >= most || (self.in_flight > 0 && self.in_flight_bytes >= most_bytes) {
+            return None;
+        }
+        let (id, upload) = self.waiting.iter_mut().find(|(_, upload)| !upload.in_flight && upload.retry_at <= now)?;
+        upload.in_flight = true;
+        self.in_flight += 1;
+        self.in_flight_bytes += upload.bytes;
+        Some(Put { id: *id, key: upload.key.clone(), held: upload.held.clone() })
+    }
+
+    /// The put is done; the time since it was handed over, and the spool file it may leave behind.
+    pub(super) fn stored(&mut self, id: u64, now: Instant) -> Option<(Duration, Option<SpoolFile>)> {
+        let upload = self.take(id)?;
+        self.last_success = Some(now);
+        self.outcomes.insert(upload.key.clone(), Outcome::Stored);
+        Some((now.saturating_duration_since(upload.since), upload.spool_file()))
+    }
+
+    /// The put failed, and is tried again after a pause.
+    pub(super) fn failed(&mut self, id: u64, kind: ErrorKind, now: Instant, random: f64) {
+        if let Some(upload) = self.waiting.get_mut(&id) {
+            self.in_flight -= 1;
+            self.in_flight_bytes -= upload.bytes;
+            upload.in_flight = false;
+            upload.failures += 1;
+            upload.first_failure.get_or_insert(now);
+            upload.retry_at = now + schedule::pause(kind, upload.failures, random);
+        }
+    }
+
+    /// Gives up what has been failing for longer than `patience` while the store took other things: its readers wait for
+    /// it. While the store takes nothing at all they see no playlist either, and it may still be written late.
+    pub(super) fn give_up(&mut self, now: Instant, patience: Duration) -> Vec<SpoolFile> {
+        let hopeless: Vec<u64> = self
+            .waiting
+            .iter()
+            .filter(|(_, upload)| {
+                let since = upload.first_failure;
+                since.is_some_and(|since| now.saturating_duration_since(since) > patience)
+                    && self.last_success.is_some_and(|success| now.saturating_duration_since(success) < patience / 2)
+                    && !upload.in_flight
+                    && upload.failures > 2
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        hopeless.into_iter().filter_map(|id| self.lose(id)).collect()
+    }
+
+    /// Makes an object a gap. The spool file it may leave behind.
+    pub(super) fn lose(&mut self, id: u64) -> Option<SpoolFile> {
+        let upload = self.take(id)?;
+        self.outcomes.insert(upload.key.clone(), Outcome::Lost);
+        upload.spool_file()
+    }
+
+    /// The oldest in memory that is not under way and that `cached` does not hold: it goes to the spool.
+    pub(super) fn spill(&mut self, cached: impl Fn(&str) -> bool) -> Option<(u64, String, Payload)> {
+        self.waiting.iter().find_map(|(id, upload)| match &upload.held {
+            Held::Memory(payload) if !upload.in_flight && upload.failures > 0 && !cached(&upload.key) => {
+                Some((*id, upload.key.clone(), payload.clone()))
+            }
+            _ => None,
+        })
+    }
+
+    /// The bytes are in the spool now.
+    pub(super) fn spooled(&mut self, id: u64, path: PathBuf) {
+        if let Some(upload) = self.waiting.get_mut(&id)
+            && matches!(upload.held, Held::Memory(_))
+        {
+            upload.held = Held::Spooled(path);
+            self.memory_bytes -= upload.bytes;
+        }
+    }
+
+    /// When the next failed put may be tried again.
+    pub(super) fn next_retry(&self) -> Option<Instant> {
+        self.waiting.values().filter(|upload| !upload.in_flight).map(|upload| upload.retry_at).min()
+    }
+
+    /// Something that has failed and is still waiting.
+    pub(super) fn next_failure(&self) -> Option<Instant> {
+        self.waiting.values().filter_map(|upload| upload.first_failure).min()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
+    fn take(&mut self, id: u64) -> Option<Upload> {
+        let upload = self.waiting.remove(&id)?;
+        if upload.in_flight {
+            self.in_flight -= 1;
+            self.in_flight_bytes -= upload.bytes;
+        }
+        if matches!(upload.held, Held::Memory(_)) {
+            self.memory_bytes -= upload.bytes;
+        }
+        Some(upload)
+    }
+}
+
+impl Upload {
+    fn spool_file(self) -> Option<SpoolFile> {
+        match self.held {
+            Held::Spooled(path) => Some(SpoolFile { path, bytes: self.bytes }),
+            Held::Memory(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn payload() -> Payload {
+        Payload::from(bytes::Bytes::from_static(b"segment"))
+    }
+
+    fn with(keys: &[&str], now: Instant) -> Uploads {
+        let mut uploads = Uploads::default();
+        for key in keys {
+            uploads.push((*key).to_owned(), payload(), now);
+        }
+        uploads
+    }
+
+    #[test]
+    fn the_oldest_goes_first_and_no_more_than_allowed_at_once() {
+        let now = Instant::now();
+        let mut uploads = with(&["a", "b", "c"], now);
+        let first = uploads.start(now, 2, MIB).expect("a");
+        let second = uploads.start(now, 2, MIB).expect("b");
+        assert_eq!([first.key.as_str(), second.key.as_str()], ["a", "b"]);
+        assert!(uploads.start(now, 2, MIB).is_none());
+        uploads.stored(first.id, now);
+        assert_eq!(uploads.start(now, 2, MIB).expect("c").key, "c");
+    }
+
+    #[test]
+    fn bytes_under_way_are_bounded_but_one_object_always_goes() {
+        let now = Instant::now();
+        let mut uploads = with(&["a", "b"], now);
+        assert!(uploads.start(now, 8, 1).is_some());
+        assert!(uploads.start(now, 8, 1).is_none());
+    }
+
+    #[test]
+    fn a_failed_put_is_tried_again_after_its_pause_before_younger_ones() {
+        let now = Instant::now();
+        let mut uploads = with(&["a"], now);
+        let put = uploads.start(now, 1, MIB).expect("a");
+        uploads.failed(put.id, ErrorKind::Transient, now, 1.0);
+        assert!(uploads.start(now, 1, MIB).is_none(), "it waits");
+        let later = uploads.next_retry().expect("a time");
+        uploads.push("b".to_owned(), payload(), now);
+        assert_eq!(uploads.start(later, 1, MIB).expect("again").key, "a");
+    }
+
+    #[test]
+    fn what_is_lost_is_not_tried_again() {
+        let now = Instant::now();
+        let mut uploads = with(&["a"], now);
+        let put = uploads.start(now, 1, MIB).expect("a");
+        uploads.lose(put.id);
+        assert_eq!(uploads.outcome("a"), Some(Outcome::Lost));
+        assert!(uploads.is_empty() && uploads.start(now, 1, MIB).is_none());
+    }
+
+    fn fail(uploads: &mut Uploads, times: u32, mut now: Instant) -> Instant {
+        for _ in 0..times {
+            let put = uploads.start(now, 8, MIB).expect("a try");
+            uploads.failed(put.id, ErrorKind::Transient, now, 1.0);
+            now = uploads.next_retry().expect("a time");
+        }
+        now
+    }
+
+    #[test]
+    fn nothing_is_given_up_while_the_store_takes_nothing() {
+        let mut uploads = with(&["a"], Instant::now());
+        let now = fail(&mut uploads, 60, Instant::now());
+        uploads.give_up(now, Duration::from_secs(5));
+        assert_eq!(uploads.outcome("a"), None);
+    }
+
+    #[test]
+    fn what_alone_keeps_failing_becomes_a_gap() {
+        let start = Instant::now();
+        let mut uploads = with(&["a"], start);
+        let now = fail(&mut uploads, 20, start);
+        uploads.push("b".to_owned(), payload(), now);
+        let put = uploads
+            .start(now - Duration::from_millis(1), 8, MIB)
+            .map_or_else(|| uploads.start(now, 8, MIB).expect("a or b"), |put| put);
+        let id = if put.key == "b" {
+            put.id
+        } else {
+            uploads.failed(put.id, ErrorKind::Transient, now, 1.0);
+            uploads.start(now, 8, MIB).expect("b").id
+        };
+        uploads.stored(id, now);
+        uploads.give_up(now, Duration::from_secs(5));
+        assert_eq!(uploads.outcome("a"), Some(Outcome::Lost));
+        assert_eq!(uploads.outcome("b"), Some(Outcome::Stored));
+    }
+
+    #[test]
+    fn only_what_the_live_window_let_go_is_spilled() {
+        let now = Instant::now();
+        let mut uploads = with(&["a", "b"], now);
+        for _ in 0..2 {
+            let put = uploads.start(now, 8, MIB).expect("a try");
+            uploads.failed(put.id, ErrorKind::Transient, now, 1.0);
+        }
+        assert!(uploads.spill(|_| true).is_none());
+        let (id, key, _) = uploads.spill(|key| key != "b").expect("b");
+        assert_eq!(key, "b");
+        let before = uploads.memory_bytes();
+        uploads.spooled(id, PathBuf::from("b"));
+        assert!(uploads.memory_bytes() < before);
+    }
+}
