@@ -115,8 +115,8 @@ impl Handle {
     }
 }
 
-/// What is stored is reported here, in the order it happens.
-pub type StoredSender = mpsc::UnboundedSender<String>;
+// What is stored is reported here, in the order it happens.
+type StoredSender = mpsc::UnboundedSender<String>;
 
 /// The task's state.
 pub struct Publisher {
