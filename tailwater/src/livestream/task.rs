@@ -33,8 +33,8 @@ use crate::transcode::{Exit, Progress, Transcoder};
 
 /// The source's last GOP is kept up to this many bytes, so that FFmpeg can be started again at once.
 const BACKLOG_BYTES: usize = 8 << 20;
-/// Media that does not say what it is by then is judged by what came.
-const PROBE_PATIENCE: Duration = Duration::from_secs(3);
+/// A source is judged by what came by then: a track that was promised and is not there is done without.
+const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 /// A local store has a segment long before that; a slow one is not waited for.
 const STORE_FIRST_PATIENCE: Duration = Duration::from_millis(100);
 /// FFmpeg may take this long to deliver what it has once its input is closed.
@@ -90,7 +90,27 @@ pub(super) struct Task {
 struct Probing {
     probe: Probe,
     tags: Vec<StampedTag>,
+    /// Arrival of the first tag, or now: zero on the probe's clock.
     since: Instant,
+}
+
+impl Probing {
+    fn new() -> Self {
+        Self { probe: Probe::new(PROBE_PATIENCE), tags: Vec::new(), since: Instant::now() }
+    }
+
+    fn push(&mut self, tag: StampedTag) {
+        if self.tags.is_empty() {
+            self.since = tag.arrival;
+        }
+        self.probe.push(&tag.tag, tag.arrival.saturating_duration_since(self.since));
+        self.tags.push(tag);
+    }
+
+    /// When the probe decides whatever came; not before anything did.
+    fn decides_at(&self) -> Option<Instant> {
+        (!self.tags.is_empty()).then(|| self.since + PROBE_PATIENCE + Duration::from_millis(1))
+    }
 }
 
 struct Active {
@@ -189,8 +209,7 @@ impl Task {
     pub(super) async fn run(mut self) -> Numbers {
         self.flush().await;
         if let Some(tags) = self.source.take_backlog() {
-            self.handle_source(SourceEvent::Connected);
-            tags.into_iter().for_each(|tag| self.handle_source(SourceEvent::Tag(tag)));
+            self.attach(tags);
         }
         let problem = loop {
             self.flush().await;
@@ -232,7 +251,7 @@ impl Task {
     }
 
     fn next_timer(&self) -> Instant {
-        let probing = self.probing.as_ref().map(|probing| probing.since + PROBE_PATIENCE);
+        let probing = self.probing.as_ref().and_then(Probing::decides_at);
         let closing = self.active.as_ref().and_then(|active| active.closing.map(|(until, _)| until));
         let stall = self.active.as_ref().map(Active::stalls_at);
         let timers = [self.deadline, probing, closing, stall, self.restart_at, self.store_first_at];
@@ -244,15 +263,7 @@ impl Task {
 
     fn handle_source(&mut self, event: SourceEvent) {
         match event {
-            SourceEvent::Connected => {
-                self.source_present = true;
-                self.deadline = None;
-                self.backlog = Backlog::new(BACKLOG_BYTES);
-                if self.active.is_none() {
-                    self.begin_probing();
-                }
-                self.shared.update(|status| status.source.connected = true);
-            }
+            SourceEvent::Connected => self.attach(Vec::new()),
             SourceEvent::Tag(tag) => self.handle_tag(tag),
             SourceEvent::Dropped(count) => {
                 metrics::counter!("tailwater_source_tags_dropped_total").increment(count);
@@ -262,11 +273,22 @@ impl Task {
         }
     }
 
+    /// The source is there, and has sent `tags` so far.
+    fn attach(&mut self, tags: Vec<StampedTag>) {
+        self.source_present = true;
+        self.deadline = None;
+        self.backlog = Backlog::new(BACKLOG_BYTES);
+        tags.iter().for_each(|tag| self.backlog.push(tag));
+        if self.active.is_none() {
+            self.begin_probing();
+        }
+        self.shared.update(|status| status.source.connected = true);
+    }
+
     fn handle_tag(&mut self, tag: StampedTag) {
         self.backlog.push(&tag);
         if let Some(probing) = &mut self.probing {
-            probing.probe.push(&tag.tag, tag.arrival);
-            probing.tags.push(tag);
+            probing.push(tag);
             self.try_start();
             return;
         }
@@ -318,12 +340,8 @@ impl Task {
     // ---- sessions ----
 
     fn begin_probing(&mut self) {
-        let now = Instant::now();
-        let mut probing = Probing { probe: Probe::new(), tags: Vec::new(), since: now };
-        for tag in self.backlog.replay() {
-            probing.probe.push(&tag.tag, tag.arrival);
-            probing.tags.push(tag);
-        }
+        let mut probing = Probing::new();
+        self.backlog.replay().into_iter().for_each(|tag| probing.push(tag));
         self.probing = Some(probing);
         self.restart_at = None;
         self.try_start();
@@ -331,8 +349,11 @@ impl Task {
 
     fn try_start(&mut self) {
         let Some(probing) = &mut self.probing else { return };
-        let Some(info) = probing.probe.poll() else { return };
+        let Some(info) = probing.probe.poll(probing.since.elapsed()) else { return };
         let Some(probing) = self.probing.take() else { return };
+        if info.video.is_none() && info.audio.is_none() {
+            return self.wait_for_media();
+        }
         if let Err(problem) = self.start_session(&info, probing.tags) {
             tracing::error!(stream = %self.request.name, code = problem.code, error = problem.message, "cannot transcode");
             self.shared.fail(problem);
@@ -439,9 +460,7 @@ impl Task {
             self.store_first_at = None;
             self.packager.handle_store_timeout();
         }
-        if self.probing.as_ref().is_some_and(|probing| now >= probing.since + PROBE_PATIENCE) {
-            self.give_up_probing();
-        }
+        self.try_start();
         if self.restart_at.is_some_and(|at| now >= at) {
             self.restart_at = None;
             if self.source_present && self.active.is_none() {
@@ -458,30 +477,17 @@ impl Task {
             }
             return None;
         }
-        if self.deadline.is_some_and(|at| now >= at) && !self.source_present {
+        if self.deadline.is_some_and(|at| now >= at) {
             return Some(self.waited_too_long());
         }
         None
     }
 
-    /// The source has had its time: it is judged by what came.
-    fn give_up_probing(&mut self) {
-        let Some(mut probing) = self.probing.take() else { return };
-        match probing.probe.decide() {
-            Some(info) => {
-                if let Err(problem) = self.start_session(&info, probing.tags) {
-                    self.shared.fail(problem);
-                    self.end.cancel();
-                }
-            }
-            None => {
-                // No media yet: the source may still be starting.
-                probing.since = Instant::now();
-                if self.deadline.is_none() && !self.has_been_live {
-                    self.deadline = Some(Instant::now() + self.environment.source_timeout);
-                }
-                self.probing = Some(probing);
-            }
+    /// Something came, but no media: the source may still be starting.
+    fn wait_for_media(&mut self) {
+        self.probing = Some(Probing::new());
+        if self.deadline.is_none() && !self.has_been_live {
+            self.deadline = Some(Instant::now() + self.environment.source_timeout);
         }
     }
 
