@@ -34,10 +34,17 @@ async function visit() {
 
 const stats = () => page.evaluate(() => window.tailwater.stats());
 const message = () => page.textContent("#message");
-/** Waits until the page's own figures satisfy a condition, given as the text of a function. */
-const until = (condition) =>
-  page.waitForFunction(`window.tailwater !== undefined && (${condition})(window.tailwater.stats())`, null, { polling: 50 });
-const playing = () => until("(stats) => stats.state === 'playing' && stats.startupMs !== null && stats.buffer > 0");
+/** Waits until the page's own figures satisfy a condition. */
+async function until(condition) {
+  const deadline = Date.now() + PATIENCE;
+  for (;;) {
+    const figures = await page.evaluate(() => window.tailwater?.stats() ?? null);
+    if (figures !== null && condition(figures)) return;
+    assert.ok(Date.now() < deadline, `still ${JSON.stringify(figures)}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+const playing = () => until((stats) => stats.state === "playing" && stats.startupMs !== null && stats.buffer > 0);
 const moving = async () => {
   const from = await page.evaluate(() => document.querySelector("video").currentTime);
   await page.waitForFunction((from) => document.querySelector("video").currentTime > from + 0.5, from, { polling: 50 });
@@ -47,7 +54,7 @@ test("the low-latency playlist is played and every figure is shown", async () =>
   origin.begin();
   await visit();
   await playing();
-  await until("(stats) => stats.latency !== null && stats.edge !== null");
+  await until((stats) => stats.latency !== null && stats.edge !== null);
   const figures = await stats();
   assert.equal(figures.mode, "low-latency");
   assert.equal(figures.rung, "180p");
@@ -60,7 +67,7 @@ test("the low-latency playlist is played and every figure is shown", async () =>
 
 test("a livestream that is not there yet is waited for, and plays by itself", async () => {
   await visit();
-  await until("(stats) => stats.state === 'waiting'");
+  await until((stats) => stats.state === "waiting");
   assert.match(await message(), /Nothing is live here yet/);
   origin.begin();
   await playing();
@@ -105,7 +112,7 @@ test("the end is told, and the next broadcast plays by itself", async () => {
   await playing();
   await moving();
   origin.end();
-  await until("(stats) => stats.state === 'ended'");
+  await until((stats) => stats.state === "ended");
   assert.match(await message(), /has ended/);
   origin.begin();
   await playing();
@@ -120,7 +127,7 @@ test("a page opened after the end says so and shows the last minutes only when a
   await moving();
   origin.end();
   await page.reload({ waitUntil: "commit" });
-  await until("(stats) => stats.state === 'ended'");
+  await until((stats) => stats.state === "ended");
   assert.equal(await page.evaluate(() => document.querySelector("video").paused), true);
   await page.keyboard.press("Space");
   await moving();
@@ -130,21 +137,21 @@ test("the keys do what the help line says", async () => {
   origin.begin();
   await visit();
   await playing();
-  const video = (read) => page.evaluate(`(${read})(document.querySelector("video"))`);
+  const video = (read) => page.$eval("video", read);
   await page.keyboard.press("m");
-  assert.equal(await video("(video) => video.muted"), false);
+  assert.equal(await video((video) => video.muted), false);
   await page.keyboard.press("m");
-  assert.equal(await video("(video) => video.muted"), true);
+  assert.equal(await video((video) => video.muted), true);
   await page.keyboard.press("Space");
-  await until("(stats) => stats.state === 'paused'");
+  await until((stats) => stats.state === "paused");
   assert.equal(await page.textContent("#live-label"), "Go live");
   await page.keyboard.press("l");
   await playing();
   assert.equal(await page.textContent("#live-label"), "Live");
   await page.waitForFunction(() => document.querySelector("video").currentTime > document.querySelector("video").seekable.start(0) + 3);
-  const from = await video("(video) => video.currentTime");
+  const from = await video((video) => video.currentTime);
   await page.keyboard.press("ArrowLeft");
-  assert.ok((await video("(video) => video.currentTime")) < from - 1);
+  assert.ok((await video((video) => video.currentTime)) < from - 1);
   assert.equal(await page.textContent("#badge"), "Behind live");
   await page.keyboard.press("f");
   await page.waitForFunction(() => document.fullscreenElement?.id === "stage");

@@ -6,13 +6,14 @@ import { readFileSync } from "node:fs";
 /** A picture that stands still this long, while it should move, is a stall: milliseconds. */
 export const STALL_MS = 250;
 
-/** The decoder of the camera's clock, as a module that a page can load whatever its content security policy. */
-export function clockCodeSource() {
-  return readFileSync(new URL("./clock-code.mjs", import.meta.url), "utf8").replaceAll("export ", "");
+/** A script that gives a page the decoder of the camera's clock: its content security policy forbids to make one there. */
+export function clockDecoder() {
+  const source = readFileSync(new URL("./clock-code.mjs", import.meta.url), "utf8").replaceAll("export ", "");
+  return `window.__decodeClock = (() => { ${source}; return decode; })();`;
 }
 
 /** Runs in the page, from before its own scripts. */
-export function watch({ clockCode, readClock }) {
+export function watch({ readClock }) {
   const seen = {
     opened: Date.now(),
     startupMs: null,
@@ -28,7 +29,7 @@ export function watch({ clockCode, readClock }) {
     states: [],
   };
   window.__seen = seen;
-  const decode = readClock ? new Function(`${clockCode}; return decode;`)() : null;
+  const decode = readClock ? window.__decodeClock : null;
   const canvas = document.createElement("canvas");
   canvas.width = 160;
   canvas.height = 90;

@@ -1,7 +1,7 @@
 // One playback from start to figures: for the command and for the benchmark.
 
 import { launch } from "./chromium.mjs";
-import { clockCodeSource, summarize, watch } from "./measure.mjs";
+import { clockDecoder, summarize, watch } from "./measure.mjs";
 import { open } from "./players.mjs";
 
 /**
@@ -21,7 +21,8 @@ export async function play(options) {
     page.on("console", (message) => {
       if (message.type() === "error") problems.push(`console: ${message.text()}`);
     });
-    await page.addInitScript(watch, { clockCode: clockCodeSource(), readClock });
+    if (readClock) await page.addInitScript({ content: clockDecoder() });
+    await page.addInitScript(watch, { readClock });
     await page.goto(target.address, { waitUntil: "commit" });
     const started = await page
       .waitForFunction(() => window.__seen.startupMs !== null || window.bare?.error, null, { timeout: startSeconds * 1000, polling: 50 })
