@@ -18,6 +18,8 @@ mod track;
 mod window;
 
 #[cfg(test)]
+mod ffmpeg_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
