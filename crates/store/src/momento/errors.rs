@@ -47,7 +47,9 @@ pub(super) fn translate(error: &MomentoError, context: Context<'_>) -> Error {
             detail: format!("the role of MOMENTO_API_KEY lacks the right to do this in cache `{cache}`"),
         },
         Code::LimitExceededError | Code::ClientResourceExhausted => match size {
-            Some((size, limit)) if is_about_size(error) => Error::TooLarge { at, size, limit: limit.min(size.saturating_sub(1)) },
+            Some((size, limit)) if is_about_size(error) => {
+                Error::TooLarge { at, size, limit: limit.min(size.saturating_sub(1)) }
+            }
             _ => Error::Throttled { at, detail: error.message.clone(), retry_after: None },
         },
         Code::TimeoutError => Error::Timeout { at, after: deadline },
