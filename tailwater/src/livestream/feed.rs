@@ -36,7 +36,6 @@ pub(super) struct Feed {
     /// Milliseconds of the newest picture, or sound where there is no picture.
     media: i64,
     arrivals: VecDeque<(i64, SystemTime)>,
-    last_fed: Option<Instant>,
     /// Tags were dropped: nothing goes on before the next keyframe.
     dropping: bool,
     has_video: bool,
@@ -52,7 +51,6 @@ impl Feed {
             anchor: None,
             media: 0,
             arrivals: VecDeque::new(),
-            last_fed: None,
             dropping: false,
             has_video,
         }
@@ -75,9 +73,6 @@ impl Feed {
                 self.dropping = true;
                 return FeedEvent::Dropped;
             }
-        }
-        if !repaired.is_empty() {
-            self.last_fed = Some(tag.arrival);
         }
         self.take_events()
     }
@@ -125,10 +120,5 @@ impl Feed {
             self.arrivals.pop_front();
         }
         self.arrivals.front().filter(|(media, _)| *media >= from).map(|(_, wall)| *wall)
-    }
-
-    /// When FFmpeg was last given something.
-    pub(super) fn last_fed(&self) -> Option<Instant> {
-        self.last_fed
     }
 }

@@ -78,6 +78,11 @@ impl Session {
         self.feed = None;
     }
 
+    /// Asks FFmpeg to end (SIGTERM).
+    pub(super) fn terminate(&self) {
+        self.handle.terminate();
+    }
+
     /// Ends FFmpeg (SIGKILL).
     pub(super) fn kill(&self) {
         self.handle.kill();

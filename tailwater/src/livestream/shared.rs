@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::live_window::{LiveWindow, LiveWindowLimits};
 use super::types::{
-    AudioStatus, CreateRequest, Event, LivestreamState, Problem, RenditionStatus, SourceRequest, SourceStatus, Status,
+    AudioStatus, CreateRequest, Event, LivestreamState, RenditionStatus, SourceRequest, SourceStatus, Status,
     StoreStatus, VideoStatus,
 };
 use crate::control::source_url::SourceRules;
@@ -115,14 +115,6 @@ impl Shared {
     /// Changes figures that are too many to tell of; the next one who asks sees them.
     pub(super) fn update_quietly(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.lock());
-    }
-
-    /// It can never work.
-    pub(super) fn fail(&self, problem: Problem) {
-        self.update(|status| {
-            status.state = LivestreamState::Failed;
-            status.error = Some(problem);
-        });
     }
 
     /// The source is known, and what becomes of it.

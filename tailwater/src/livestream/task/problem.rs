@@ -1,0 +1,55 @@
+//! What went wrong, in words and codes for the API.
+
+use crate::ingest::source::SourceEnd;
+use crate::ladder::PlanError;
+use crate::livestream::types::Problem;
+use crate::transcode::SpawnError;
+
+fn problem(code: &str, message: impl Into<String>) -> Problem {
+    Problem { code: code.to_owned(), message: message.into() }
+}
+
+/// Why a running livestream is interrupted; a clean end is no problem.
+pub(super) fn interruption(end: &SourceEnd) -> Option<Problem> {
+    match end {
+        SourceEnd::Clean => None,
+        SourceEnd::Lost(why) => {
+            Some(problem("source-lost", format!("the source is lost ({why}): waiting for it to come back")))
+        }
+        SourceEnd::Unreachable(why) => Some(problem("source-unreachable", format!("{why}: trying again"))),
+    }
+}
+
+/// Why a livestream never had a first segment.
+pub(super) fn never_began(end: Option<&SourceEnd>, source_present: bool) -> Problem {
+    match end {
+        _ if source_present => problem("no-media", "the source is connected and sends neither audio nor video"),
+        Some(SourceEnd::Unreachable(why)) => problem("source-unreachable", why.as_str()),
+        Some(SourceEnd::Lost(why)) => {
+            problem("source-lost", format!("the source was lost before its first segment: {why}"))
+        }
+        Some(SourceEnd::Clean) => problem("source-ended", "the source ended before its first segment"),
+        None => {
+            problem("source-timeout", "nobody published to this stream key in time: start the encoder, then POST again")
+        }
+    }
+}
+
+pub(super) fn no_ffmpeg() -> Problem {
+    problem("ffmpeg-unusable", "FFmpeg is not usable: run `tailwater doctor`")
+}
+
+pub(super) fn of_plan(error: &PlanError) -> Problem {
+    let code = match error {
+        PlanError::NoTracks => "no-media",
+        PlanError::NoPicture { .. } => "no-picture",
+        PlanError::SourceNeedsNewerFfmpeg { .. } => "codec-unsupported",
+        PlanError::NoEncoder { .. } | PlanError::HardwareMissing { .. } => "no-encoder",
+        _ => "bad-ladder",
+    };
+    problem(code, error.to_string())
+}
+
+pub(super) fn of_spawn(error: &SpawnError) -> Problem {
+    problem("ffmpeg-failed", error.to_string())
+}

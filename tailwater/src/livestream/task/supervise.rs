@@ -1,0 +1,219 @@
+//! FFmpeg's side of a livestream: what the supervisor decides is done here.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use hls::slice::SliceEvent;
+use hls::time::UnixTime;
+
+use super::source::Probing;
+use super::{Task, problem};
+use crate::ingest::source::StampedTag;
+use crate::ladder::{self, Plan, SourceInfo};
+use crate::livestream::feed::{Feed, FeedEvent};
+use crate::livestream::packager::SessionRendition;
+use crate::livestream::session::{Session, SessionEvent};
+use crate::livestream::types::{LivestreamState, Problem};
+use crate::transcode::machine::Times;
+use crate::transcode::{Action, Event, Exit, Input, Machine, Signal, Transcoder, classify};
+
+/// A run of FFmpeg under way.
+pub(super) struct Active {
+    pub(super) session: Session,
+    pub(super) feed: Feed,
+    pub(super) closing: bool,
+    /// Renditions that have put out nothing yet.
+    silent: HashSet<String>,
+}
+
+impl Active {
+    /// No more input.
+    pub(super) fn close(&mut self) {
+        self.closing = true;
+        self.session.close();
+    }
+
+    /// Every rendition has put out something.
+    pub(super) fn is_running(&self) -> bool {
+        self.silent.is_empty() && !self.closing
+    }
+}
+
+impl Task {
+    /// A source is there: FFmpeg is to run for it.
+    pub(super) fn begin_supervision(&mut self) {
+        self.machine = Some(Machine::new(Times::default(), fastrand::Rng::new()));
+        self.supervise();
+    }
+
+    pub(super) fn tell_machine(&mut self, now: Instant, input: Input) {
+        if let Some(machine) = &mut self.machine {
+            machine.handle_input(now, input);
+            self.supervise();
+        }
+    }
+
+    /// Does what the supervisor asks for.
+    pub(super) fn supervise(&mut self) {
+        while let Some(action) = self.machine.as_mut().and_then(Machine::poll_action) {
+            match action {
+                Action::Spawn => self.begin_probing(),
+                Action::CloseStdin => {
+                    if let Some(active) = &mut self.active {
+                        active.close();
+                    }
+                }
+                Action::Signal(signal) => {
+                    if let Some(active) = &self.active {
+                        match signal {
+                            Signal::Term => active.session.terminate(),
+                            Signal::Kill => active.session.kill(),
+                        }
+                    }
+                }
+                Action::Notify(event) => self.handle_notice(event),
+            }
+        }
+        self.go_on();
+    }
+
+    /// A session that ended as asked is followed by another while there is a source.
+    fn go_on(&mut self) {
+        if self.machine.as_ref().is_some_and(Machine::is_over) && self.active.is_none() {
+            self.machine = None;
+            if self.source_present && self.failure.is_none() {
+                self.begin_supervision();
+            }
+        }
+    }
+
+    fn handle_notice(&mut self, event: Event) {
+        let stream = &self.request.name;
+        match event {
+            Event::Running | Event::Ended { .. } => {}
+            Event::Stalled { at_start } => {
+                tracing::error!(%stream, at_start, "FFmpeg takes input and puts out nothing: killing it");
+            }
+            Event::Restarting { attempt, pause, reason } => {
+                tracing::error!(%stream, attempt, ?pause, reason, "starting FFmpeg again");
+                metrics::counter!("tailwater_ffmpeg_deaths_total").increment(1);
+                self.interrupt(Problem { code: "ffmpeg-died".to_owned(), message: reason });
+            }
+            Event::Failed { reason } => {
+                self.failure = Some(Problem { code: "ffmpeg-failed".to_owned(), message: reason });
+            }
+        }
+    }
+
+    fn interrupt(&mut self, problem: Problem) {
+        let interrupted = self.has_been_live;
+        self.shared.update(|status| {
+            status.error = Some(problem);
+            if interrupted {
+                status.state = LivestreamState::Interrupted;
+            }
+        });
+    }
+
+    fn begin_probing(&mut self) {
+        let mut probing = Probing::new();
+        self.backlog.replay().into_iter().for_each(|tag| probing.push(tag));
+        self.probing = Some(probing);
+        self.try_start();
+    }
+
+    /// Starts FFmpeg as soon as it is known what for.
+    pub(super) fn try_start(&mut self) {
+        let Some(probing) = &mut self.probing else { return };
+        let Some(info) = probing.probe.poll(probing.since.elapsed()) else { return };
+        let Some(probing) = self.probing.take() else { return };
+        if info.video.is_none() && info.audio.is_none() {
+            return self.wait_for_media();
+        }
+        match self.start_session(&info, probing.tags) {
+            Ok(()) => self.tell_machine(Instant::now(), Input::Spawned),
+            Err(problem) => self.failure = Some(problem),
+        }
+    }
+
+    fn start_session(&mut self, info: &SourceInfo, tags: Vec<StampedTag>) -> Result<(), Problem> {
+        // The registry has asked before it accepted the request.
+        let Some(capabilities) = self.environment.capabilities.get() else { return Err(problem::no_ffmpeg()) };
+        let plan = ladder::plan(info, &self.request.ladder, capabilities).map_err(|error| problem::of_plan(&error))?;
+        let running = Transcoder::spawn(&self.environment.ffmpeg, &plan).map_err(|error| problem::of_spawn(&error))?;
+        let mut feed = Feed::new(info);
+        let session = Session::start(running, &plan);
+        let mut changed = false;
+        for tag in tags {
+            changed |= matches!(feed.push(tag, &session), FeedEvent::Changed(_));
+        }
+        let anchor = feed.anchor().unwrap_or_else(SystemTime::now);
+        self.packager.begin_session(&session_renditions(&plan), unix_time(anchor));
+        self.shared.show_source(info, &plan);
+        for note in &plan.notes {
+            tracing::info!(stream = %self.request.name, note);
+        }
+        tracing::info!(stream = %self.request.name, source = ?info, renditions = plan.renditions.len(), "transcoding");
+        let silent = plan.renditions.iter().map(|rendition| rendition.name.clone()).collect();
+        self.active = Some(Active { session, feed, closing: false, silent });
+        if changed {
+            self.tell_machine(Instant::now(), Input::Stop);
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle_session(&mut self, event: SessionEvent) {
+        match event {
+            SessionEvent::Slice(rendition, event) => self.handle_slice(&rendition, event),
+            SessionEvent::Progress(progress) => {
+                self.shared.update_quietly(|status| status.speed = progress.speed);
+            }
+            SessionEvent::Broken(rendition, error) => {
+                tracing::error!(stream = %self.request.name, %rendition, %error, "FFmpeg's output makes no sense: starting it again");
+            }
+            SessionEvent::Over(exit) => self.handle_over(&exit),
+        }
+    }
+
+    fn handle_slice(&mut self, rendition: &Arc<str>, event: SliceEvent) {
+        let mut input = Input::Output;
+        if let Some(active) = &mut self.active {
+            if active.silent.remove(&**rendition) && active.silent.is_empty() {
+                input = Input::FirstOutput;
+            }
+            if let SliceEvent::Segment(segment) = &event {
+                let end = segment.start.saturating_add(segment.duration);
+                if let Some(wall) = active.feed.arrival_of(end) {
+                    self.packager.observe(segment.index, end, unix_time(wall));
+                }
+            }
+        }
+        self.packager.handle_slice(rendition, event);
+        self.tell_machine(Instant::now(), input);
+    }
+
+    fn handle_over(&mut self, exit: &Exit) {
+        self.packager.end_session();
+        let Some(active) = self.active.take() else { return };
+        let fate = classify(exit, active.silent.is_empty());
+        self.tell_machine(Instant::now(), Input::Exited { clean: exit.clean, fate });
+    }
+}
+
+fn session_renditions(plan: &Plan) -> Vec<SessionRendition> {
+    plan.renditions
+        .iter()
+        .map(|planned| SessionRendition {
+            name: planned.name.clone(),
+            audio_only: planned.video.is_none(),
+            bandwidth: planned.bandwidth_bound,
+            average_bandwidth: planned.average_bound,
+        })
+        .collect()
+}
+
+fn unix_time(time: SystemTime) -> UnixTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixTime(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
