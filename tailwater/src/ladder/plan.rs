@@ -312,7 +312,7 @@ fn fitting_rungs(plan: &mut Plan, video: &VideoSource, config: &LadderConfig) ->
 /// rung down.
 fn reaches(video: &VideoSource, height: u32) -> bool {
     let long_side = video.width.max(video.height);
-    video.short_side() * 10 >= height * 9 || (long_side * 9 >= height * 16 && video.short_side() * 4 >= height * 3)
+    video.short_side() * 10 >= height * 9 || (long_side * 9 >= height * 16 && video.short_side() * 10 >= height * 7)
 }
 
 /// Bits do not fall as fast as pixels: the power of 0.75 is what published ladders follow.
@@ -386,3 +386,7 @@ fn decoder_threads(source: &SourceInfo, config: &LadderConfig, caps: &Capabiliti
         (false, _) => cores.clamp(1, 4),
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

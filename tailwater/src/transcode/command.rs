@@ -374,3 +374,7 @@ fn frames_a_key_frame_slot(plan: &Plan, video: &PlannedVideo) -> u32 {
     let ratio = video.frame_rate.as_f64() / slowest.as_f64();
     (ratio.round() as u32).max(1)
 }
+
+#[cfg(test)]
+#[path = "command_tests.rs"]
+mod tests;

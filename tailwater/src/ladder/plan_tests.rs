@@ -1,0 +1,284 @@
+//! What becomes of which source.
+
+use std::time::Duration;
+
+use rstest::rstest;
+
+use super::*;
+use crate::ladder::rung::{EncoderChoice, default_rungs};
+use crate::transcode::capabilities::{Hardware, Version};
+
+fn h264(width: u32, height: u32, rate: f64) -> SourceInfo {
+    SourceInfo { video: Some(VideoSource::h264(width, height, rate)), audio: Some(AudioSource::aac()) }
+}
+
+fn config() -> LadderConfig {
+    LadderConfig::default()
+}
+
+fn planned(source: &SourceInfo, config: &LadderConfig) -> Plan {
+    plan(source, config, &Capabilities::typical(2)).unwrap()
+}
+
+/// `1080p 1920x1080@30 6/part peak/average` and so on, a line a rendition.
+fn table(plan: &Plan) -> String {
+    let mut text = String::new();
+    for rendition in &plan.renditions {
+        let picture = rendition.video.as_ref().map_or("sound".to_owned(), |video| {
+            let how = if video.action == VideoAction::Copy { " copied" } else { "" };
+            format!("{}x{}@{}{how}", video.width, video.height, video.frame_rate)
+        });
+        let parts = rendition.part_frames.map_or("no parts".to_owned(), |frames| format!("{frames} a part"));
+        let sound = if rendition.audio { "+audio" } else { "" };
+        let (peak, average) = (rendition.bandwidth_bound / 1000, rendition.average_bound / 1000);
+        text += &format!("{} {picture}{sound}, {parts}, {peak}/{average} kbit/s\n", rendition.name);
+    }
+    for note in &plan.notes {
+        text += &format!("note: {note}\n");
+    }
+    text
+}
+
+#[test]
+fn a_1080p_source_gets_the_whole_ladder() {
+    insta::assert_snapshot!(table(&planned(&h264(1920, 1080, 30.0), &config())));
+}
+
+#[test]
+fn standard_latency_has_no_parts_and_room_for_the_lookahead() {
+    let config = LadderConfig { low_latency: false, ..config() };
+    insta::assert_snapshot!(table(&planned(&h264(1920, 1080, 30.0), &config)));
+}
+
+#[test]
+fn cmaf_has_an_audio_rendition() {
+    let config = LadderConfig { format: Format::Cmaf, ..config() };
+    insta::assert_snapshot!(table(&planned(&h264(1920, 1080, 30.0), &config)));
+}
+
+#[test]
+fn a_720p_source_gets_720p_and_480p() {
+    insta::assert_snapshot!(table(&planned(&h264(1280, 720, 60.0), &config())));
+}
+
+#[test]
+fn a_source_smaller_than_every_rung_gets_itself() {
+    insta::assert_snapshot!(table(&planned(&h264(426, 240, 30.0), &config())));
+}
+
+#[test]
+fn a_portrait_source_is_measured_by_its_short_side() {
+    insta::assert_snapshot!(table(&planned(&h264(1080, 1920, 30.0), &config())));
+}
+
+#[rstest]
+#[case::four_to_three(1440, 1080, &[(1440, 1080), (960, 720), (640, 480)])]
+#[case::film(1920, 800, &[(1920, 800), (1728, 720), (1152, 480)])]
+#[case::almost_1080(1920, 1072, &[(1920, 1072), (1290, 720), (860, 480)])]
+#[case::odd(1919, 1079, &[(1918, 1078), (1280, 720), (854, 480)])]
+#[case::ultra_hd(3840, 2160, &[(1920, 1080), (1280, 720), (854, 480)])]
+#[case::square(1080, 1080, &[(1080, 1080), (720, 720), (480, 480)])]
+#[case::portrait_phone(720, 1280, &[(720, 1280), (480, 854)])]
+#[case::tiny(160, 90, &[(160, 90)])]
+fn sizes_keep_the_aspect_are_even_and_never_larger_than_the_source(
+    #[case] width: u32,
+    #[case] height: u32,
+    #[case] expected: &[(u32, u32)],
+) {
+    let plan = planned(&h264(width, height, 30.0), &config());
+    let sizes: Vec<_> = plan
+        .renditions
+        .iter()
+        .filter_map(|rendition| rendition.video.as_ref())
+        .map(|video| (video.width, video.height))
+        .collect();
+    assert_eq!(sizes, expected);
+    for (rung_width, rung_height) in sizes {
+        assert!(rung_width % 2 == 0 && rung_height % 2 == 0 && rung_width <= width && rung_height <= height);
+    }
+}
+
+#[test]
+fn a_given_width_bounds_the_long_side() {
+    let rungs = vec![Rung { width: Some(1280), ..Rung::new("a", 720, 3_000_000) }];
+    let config = LadderConfig { rungs, ..config() };
+    let video = |width, height| planned(&h264(width, height, 30.0), &config).renditions[0].video.clone().unwrap();
+    let size = |video: PlannedVideo| (video.width, video.height);
+    assert_eq!(size(video(2560, 1080)), (1280, 540));
+    assert_eq!(size(video(1080, 2560)), (540, 1280));
+    assert_eq!(size(video(1440, 1080)), (960, 720));
+}
+
+#[test]
+fn a_small_source_takes_its_name_from_its_height_and_fewer_bits() {
+    let plan = planned(&h264(426, 240, 30.0), &config());
+    let rendition = &plan.renditions[0];
+    assert_eq!(rendition.name, "240p");
+    let VideoAction::Encode(settings) = &rendition.video.as_ref().unwrap().action else { panic!("encoded") };
+    assert_eq!(settings.bitrate, 530_000);
+    let one_rung = LadderConfig { rungs: vec![Rung::new("4k", 2160, 14_000_000)], ..config() };
+    assert_eq!(planned(&h264(1280, 720, 30.0), &one_rung).renditions[0].name, "720p");
+}
+
+#[rstest]
+#[case(60.0, 30.0, "30")]
+#[case(50.0, 30.0, "25")]
+#[case(59.94, 30.0, "30000/1001")]
+#[case(30.0, 30.0, "30")]
+#[case(29.97, 30.0, "30000/1001")]
+#[case(120.0, 60.0, "60")]
+#[case(120.0, 30.0, "30")]
+fn a_frame_rate_cap_halves(#[case] source: f64, #[case] cap: f64, #[case] expected: &str) {
+    let mut config = config();
+    config.rungs[2].max_frame_rate = Some(cap);
+    let plan = planned(&h264(1920, 1080, source), &config);
+    let rates: Vec<String> =
+        plan.renditions.iter().map(|rendition| rendition.video.as_ref().unwrap().frame_rate.to_string()).collect();
+    assert_eq!(rates[2], expected);
+    assert_eq!(rates[0], Rational::snap(source).unwrap().to_string());
+    assert_eq!(plan.key_rate.unwrap().to_string(), expected, "key frames lie where every rung has a frame");
+}
+
+#[rstest]
+#[case(Some(12.0), true)]
+#[case(Some(7.0), true)]
+#[case(Some(17.5), true)]
+#[case(Some(47.3), true)]
+#[case(None, true)]
+#[case(Some(29.97), true)]
+#[case(Some(12.0), false)]
+fn in_low_latency_every_rate_fills_parts(#[case] rate: Option<f64>, #[case] low_latency: bool) {
+    let mut source = h264(1280, 720, 30.0);
+    source.video.as_mut().unwrap().frame_rate = rate;
+    let config = LadderConfig { low_latency, ..config() };
+    let plan = planned(&source, &config);
+    let chosen = plan.frame_rate.unwrap();
+    if low_latency {
+        assert!(part_rule_holds(config.part_target, chosen), "{chosen}");
+        let frames = plan.renditions[0].part_frames.unwrap();
+        assert!(Duration::from_secs_f64(f64::from(frames) / chosen.as_f64()) <= config.part_target);
+    } else {
+        assert_eq!(chosen.to_string(), "12");
+        assert_eq!(plan.renditions[0].part_frames, None);
+    }
+}
+
+#[test]
+fn audio_only_is_one_rendition_named_audio() {
+    for format in [Format::Ts, Format::Cmaf] {
+        let source = SourceInfo { video: None, audio: Some(AudioSource::aac()) };
+        let plan = planned(&source, &LadderConfig { format, ..config() });
+        assert_eq!(plan.renditions.len(), 1);
+        let rendition = &plan.renditions[0];
+        assert_eq!((rendition.name.as_str(), rendition.audio, rendition.part_frames), ("audio", true, Some(10)));
+        assert_eq!(plan.frame_rate, None);
+    }
+}
+
+#[test]
+fn video_only_has_no_audio_anywhere() {
+    for format in [Format::Ts, Format::Cmaf] {
+        let source = SourceInfo { audio: None, ..h264(1280, 720, 30.0) };
+        let plan = planned(&source, &LadderConfig { format, ..config() });
+        assert_eq!(plan.renditions.len(), 2);
+        assert!(plan.audio.is_none() && plan.renditions.iter().all(|rendition| !rendition.audio));
+    }
+}
+
+#[test]
+fn audio_is_mono_or_stereo_at_a_rate_players_take() {
+    let audio = |sample_rate, channels| {
+        let audio = Some(AudioSource { sample_rate, channels, ..AudioSource::aac() });
+        planned(&SourceInfo { video: None, audio }, &config()).audio.unwrap()
+    };
+    assert_eq!((audio(44_100, 2).sample_rate, audio(22_050, 2).sample_rate), (44_100, 48_000));
+    assert_eq!((audio(48_000, 1).channels, audio(48_000, 6).channels, audio(48_000, 0).channels), (1, 2, 1));
+}
+
+#[test]
+fn nothing_can_be_made_of_nothing() {
+    let error = plan(&SourceInfo::default(), &config(), &Capabilities::typical(2)).unwrap_err();
+    assert_eq!(error, PlanError::NoTracks);
+    let error = plan(&h264(0, 720, 30.0), &config(), &Capabilities::typical(2)).unwrap_err();
+    assert_eq!(error, PlanError::NoPicture { width: 0, height: 720 });
+}
+
+#[test]
+fn an_hevc_source_needs_ffmpeg_6_1() {
+    let mut source = h264(1920, 1080, 30.0);
+    source.video.as_mut().unwrap().codec = VideoCodec::Hevc;
+    let error = plan(&source, &config(), &Capabilities::typical(2)).unwrap_err();
+    assert!(error.to_string().contains("HEVC") && error.to_string().contains("6.1"), "{error}");
+    let version = Version::parse("ffmpeg version 6.1.2").unwrap();
+    let newer = Capabilities { flv_fourcc: version.at_least(6, 1), version, ..Capabilities::typical(2) };
+    assert!(plan(&source, &config(), &newer).is_ok());
+}
+
+#[test]
+fn encoders_are_taken_when_there_and_missed_by_name() {
+    let mut config = config();
+    let caps = Capabilities::typical(2);
+    config.encoder = EncoderChoice::Nvenc;
+    let error = plan(&h264(1280, 720, 30.0), &config, &caps).unwrap_err();
+    assert_eq!(error, PlanError::HardwareMissing { choice: "nvenc" });
+    let with = Capabilities { hardware: vec![Hardware::Nvenc], ..caps.clone() };
+    assert!(plan(&h264(1280, 720, 30.0), &config, &with).is_ok());
+    config.encoder = EncoderChoice::Auto;
+    config.format = Format::Cmaf;
+    config.rungs = vec![Rung { codec: VideoCodec::Av1, ..Rung::new("av1", 480, 1_000_000) }];
+    let encoder = |caps: &Capabilities| match &plan(&h264(1280, 720, 30.0), &config, caps)?.renditions[0].video {
+        Some(PlannedVideo { action: VideoAction::Encode(settings), .. }) => Ok(settings.encoder),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(encoder(&caps), Ok(Encoder::SvtAv1));
+    let without = |names: &[&str]| {
+        let mut caps = caps.clone();
+        caps.encoders.retain(|name| !names.contains(&name.as_str()));
+        caps
+    };
+    assert_eq!(encoder(&without(&["libsvtav1"])), Ok(Encoder::Aom));
+    let error = encoder(&without(&["libsvtav1", "libaom-av1"])).unwrap_err();
+    assert!(matches!(error, PlanError::NoEncoder { .. }), "{error}");
+}
+
+#[test]
+fn the_source_is_copied_when_it_may_be() {
+    let mut source = h264(1920, 1080, 30.0);
+    let video = source.video.as_mut().unwrap();
+    video.keyframe_interval = Some(Duration::from_secs(1));
+    video.bitrate = Some(6_000_000);
+    let copied = |source: &SourceInfo, passthrough| {
+        let plan = planned(source, &LadderConfig { passthrough, ..config() });
+        plan.renditions[0].video.as_ref().unwrap().action == VideoAction::Copy
+    };
+    assert!(copied(&source, Passthrough::Auto) && !copied(&source, Passthrough::Never));
+    let with = |change: fn(&mut VideoSource)| {
+        let mut changed = source.clone();
+        change(changed.video.as_mut().unwrap());
+        copied(&changed, Passthrough::Auto)
+    };
+    assert!(!with(|video| video.keyframe_interval = Some(Duration::from_secs(2))));
+    assert!(!with(|video| video.keyframe_interval = None));
+    assert!(!with(|video| video.constant_rate = false));
+    assert!(!with(|video| video.b_frames = true));
+    assert!(!with(|video| video.bitrate = Some(20_000_000)));
+    assert!(!with(|video| (video.width, video.height) = (3840, 2160)));
+    let mut sparse = source.clone();
+    sparse.video.as_mut().unwrap().keyframe_interval = Some(Duration::from_secs(4));
+    assert!(copied(&sparse, Passthrough::Always));
+}
+
+#[test]
+fn bounds_lie_above_the_targets_and_below_twice_them() {
+    for format in [Format::Ts, Format::Cmaf] {
+        for low_latency in [true, false] {
+            let config = LadderConfig { format, low_latency, ..config() };
+            let plan = planned(&h264(1920, 1080, 60.0), &config);
+            for (rendition, rung) in plan.renditions.iter().zip(default_rungs()) {
+                assert!(rendition.average_bound > rung.video_bitrate, "{rendition:?}");
+                assert!(rendition.bandwidth_bound > rendition.average_bound, "{rendition:?}");
+                assert!(rendition.bandwidth_bound < 3 * rung.video_bitrate, "{rendition:?}");
+            }
+        }
+    }
+}
