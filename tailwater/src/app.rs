@@ -122,7 +122,7 @@ impl App {
 
 async fn open_stores(config: &Resolved, env: Env<'_>) -> Result<Arc<dyn MediaStore>, store::Error> {
     let options = OpenOptions { ttl: config.ttl, ..OpenOptions::default() };
-    store::open_backend(&config.primary_store().url, env, &options).await
+    store::open(&config.store_urls(), env, &options).await
 }
 
 fn source_rules(config: &Resolved) -> SourceRules {

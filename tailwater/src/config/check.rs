@@ -216,6 +216,20 @@ mod tests {
     }
 
     #[test]
+    fn what_the_file_says_of_a_store_becomes_part_of_its_url() {
+        let file = "store_max_bytes = \"1 GiB\"\nstore = [\"file:a\", {url = \"file:b?hot=1MiB\", ttl = \"24h\", max_bytes = 5000}]";
+        let stores = resolve("", "", file).unwrap().stores;
+        assert_eq!(stores[0].url.bytes("max").unwrap(), Some(1 << 30));
+        assert_eq!(
+            (stores[1].url.bytes("max").unwrap(), stores[1].url.bytes("hot").unwrap()),
+            (Some(5000), Some(1 << 20))
+        );
+        assert_eq!((stores[0].ttl, stores[1].ttl), (None, Some(Duration::from_secs(86_400))));
+        let error = resolve("", "", "store = [{url = \"file:a\", ttl = \"24h\"}]").unwrap_err();
+        assert!(error.contains("first store"), "{error}");
+    }
+
+    #[test]
     fn the_api_off_loopback_needs_a_token_or_a_word() {
         let error = resolve("--http 0.0.0.0:3000", "", "").unwrap_err();
         assert!(error.contains("--api-token") && error.contains("--insecure"), "{error}");

@@ -93,12 +93,10 @@ pub struct TlsFiles {
 /// One store.
 #[derive(Clone, Debug)]
 pub struct StoreSetting {
-    /// Where it is; credentials in it are not printed.
+    /// Where it is and how it is bounded; credentials in it are not printed.
     pub url: store::StoreUrl,
-    /// Its own time to live, if it differs.
+    /// Its own time to live, if it differs. Only further stores have one.
     pub ttl: Option<Duration>,
-    /// Bytes it holds at most (embedded stores).
-    pub max_bytes: u64,
 }
 
 /// What the origin keeps in memory of each livestream.
@@ -228,6 +226,11 @@ impl Resolved {
         self.api.listener.unwrap_or(self.http)
     }
 
+    /// All store URLs, the primary one first.
+    pub fn store_urls(&self) -> Vec<store::StoreUrl> {
+        self.stores.iter().map(|store| store.url.clone()).collect()
+    }
+
     /// The store that the origin falls back to.
     pub fn primary_store(&self) -> &StoreSetting {
         // `merge` refuses an empty list.
@@ -276,19 +279,35 @@ fn stores(flags: &Flags, env: &Flags, file: &File) -> Result<Vec<StoreSetting>, 
             message: "the list is empty: name at least one store, for example \"file:tailwater-data\"".into(),
         });
     }
-    let max_bytes = file.store_max_bytes.unwrap_or(ByteSize(10 << 30));
-    entries
-        .into_iter()
-        .map(|entry| {
-            let (url, ttl, own) = match entry {
-                StoreEntry::Url(url) => (url, None, None),
-                StoreEntry::Table(table) => (table.url, table.ttl, table.max_bytes),
-            };
-            let url = store::StoreUrl::parse(&url)
-                .map_err(|error| ConfigError::Invalid { setting: "store", message: error.to_string() })?;
-            Ok(StoreSetting { url, ttl: ttl.map(|ttl| ttl.0), max_bytes: own.unwrap_or(max_bytes).0 })
-        })
-        .collect()
+    let settings =
+        entries.into_iter().map(|entry| store(entry, file.store_max_bytes)).collect::<Result<Vec<_>, _>>()?;
+    if settings.first().is_some_and(|first| first.ttl.is_some()) {
+        return Err(ConfigError::Invalid {
+            setting: "store",
+            message: "the first store has the TTL of `ttl`; only further ones have their own".into(),
+        });
+    }
+    Ok(settings)
+}
+
+/// A store URL says all there is about a store, so what the file says beside it becomes part of it.
+fn store(entry: StoreEntry, max_bytes: Option<ByteSize>) -> Result<StoreSetting, ConfigError> {
+    let invalid = |error: store::Error| ConfigError::Invalid { setting: "store", message: error.to_string() };
+    let (mut text, own_ttl, own_max) = match entry {
+        StoreEntry::Url(url) => (url, None, None),
+        StoreEntry::Table(table) => (table.url, table.ttl, table.max_bytes),
+    };
+    let url = store::StoreUrl::parse(&text).map_err(invalid)?;
+    let bounded = matches!(url.scheme(), store::Scheme::File | store::Scheme::Memory) && url.query("max").is_none();
+    let max = own_max.or(max_bytes.filter(|_| bounded)).map(|max| ("max", max.0.to_string()));
+    let ttl = own_ttl.map(|ttl| ("ttl", ttl.0.as_millis().to_string() + "ms"));
+    for (name, value) in max.into_iter().chain(ttl) {
+        let separator = if text.contains('?') { '&' } else { '?' };
+        text = format!("{text}{separator}{name}={value}");
+    }
+    let url = store::StoreUrl::parse(&text).map_err(invalid)?;
+    let ttl = url.ttl().map_err(invalid)?;
+    Ok(StoreSetting { url, ttl })
 }
 
 fn ladder(file: &File) -> Result<LadderConfig, ConfigError> {

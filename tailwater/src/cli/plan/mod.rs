@@ -1,0 +1,200 @@
+//! `tailwater plan`: what a ladder costs, before it runs.
+
+pub mod cost;
+pub mod limits;
+pub mod measure;
+
+use std::{io::Write, process::ExitCode, str::FromStr};
+
+use clap::Args;
+use store::{Capabilities, OpenOptions};
+
+use crate::{
+    config::{ByteSize, Flags, HumanDuration, Resolved, resolved::process_env},
+    ladder::{AudioSource, SourceInfo, VideoSource, plan::Plan, plan::plan},
+    transcode::capabilities,
+};
+
+use cost::Cost;
+
+/// What `tailwater plan` is told.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// The source to plan for, as WIDTHxHEIGHT@FRAMERATE
+    #[arg(long, value_name = "SOURCE", default_value = "1920x1080@30")]
+    pub source: Source,
+    /// Livestreams at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub streams: u32,
+    /// Leave out the short encode that measures cores
+    #[arg(long)]
+    pub no_encode: bool,
+    /// As for `serve`.
+    #[command(flatten)]
+    pub flags: Flags,
+}
+
+/// A source that a person describes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Source {
+    width: u32,
+    height: u32,
+    frame_rate: f64,
+}
+
+impl FromStr for Source {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a source: write it like 1920x1080@30");
+        let (size, rate) = text.split_once('@').unwrap_or((text, "30"));
+        let (width, height) = size.split_once('x').ok_or_else(wrong)?;
+        let side = |text: &str| text.parse().ok().filter(|side| (16..=8192).contains(side)).ok_or_else(wrong);
+        let frame_rate = rate.parse().ok().filter(|rate| (1.0..=240.0).contains(rate)).ok_or_else(wrong)?;
+        Ok(Self { width: side(width)?, height: side(height)?, frame_rate })
+    }
+}
+
+impl Source {
+    fn info(self) -> SourceInfo {
+        SourceInfo {
+            video: Some(VideoSource::h264(self.width, self.height, self.frame_rate)),
+            audio: Some(AudioSource::aac()),
+        }
+    }
+}
+
+/// Prints what the configured ladder costs.
+///
+/// # Errors
+/// When the configuration or the ladder cannot be.
+pub async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let config = Resolved::load(&options.flags, &process_env)?;
+    let probed = capabilities::probe(&config.ffmpeg).await;
+    let machine = match &probed {
+        Ok(machine) => machine.clone(),
+        Err(_) => capabilities::Capabilities::typical(cores()),
+    };
+    let plan = plan(&options.source.info(), &config.ladder, &machine)?;
+    let cost = Cost::of(&plan, &config, options.streams);
+    let out = &mut std::io::stdout().lock();
+    report(out, &plan, &cost)?;
+    let broken = stores(out, &cost, &config).await?;
+    match (&probed, options.no_encode) {
+        (_, true) => {}
+        (Err(error), false) => writeln!(out, "\nCores: not measured. {error}")?,
+        (Ok(machine), false) => {
+            out.flush()?;
+            match measure::cores(machine, &plan, options.source.frame_rate).await {
+                Ok(used) => cores_line(out, used, options.streams, machine.cores)?,
+                Err(error) => writeln!(out, "\nCores: not measured. {error}")?,
+            }
+        }
+    }
+    Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Which limits of a store one livestream of this configuration would break, from a full HD source.
+pub fn foreseen(config: &Resolved, store: &Capabilities) -> Vec<limits::Broken> {
+    let source = Source { width: 1920, height: 1080, frame_rate: 30.0 };
+    let machine = capabilities::Capabilities::typical(cores());
+    plan(&source.info(), &config.ladder, &machine)
+        .map(|plan| limits::broken(&Cost::of(&plan, config, 1), store))
+        .unwrap_or_default()
+}
+
+/// Cores this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn cores_line(out: &mut impl Write, used: f64, streams: u32, cores: usize) -> std::io::Result<()> {
+    let all = used * f64::from(streams);
+    writeln!(out, "\nCores, by a short encode on this machine: {used:.1} a livestream, {all:.1} of {cores} in all")?;
+    if all > cores as f64 * 0.8 {
+        writeln!(out, "  Too much for real time with room to spare: leave out the top rung, cap its frame rate with")?;
+        writeln!(out, "  max_frame_rate = 30, or let it be copied with passthrough = \"auto\".")?;
+    }
+    Ok(())
+}
+
+fn report(out: &mut impl Write, plan: &Plan, cost: &Cost) -> std::io::Result<()> {
+    writeln!(out, "Rendition     picture      average       peak  (bit/s)")?;
+    for rendition in &plan.renditions {
+        let picture = rendition.video.as_ref().map_or_else(
+            || "audio".to_owned(),
+            |video| format!("{}x{}@{}", video.width, video.height, video.frame_rate),
+        );
+        let (average, peak) = (rendition.average_bound, rendition.bandwidth_bound);
+        writeln!(out, "{:<12} {picture:>13} {average:>10} {peak:>10}", rendition.name)?;
+    }
+    plan.notes.iter().try_for_each(|note| writeln!(out, "  {note}"))?;
+    let rate = |bytes: f64| format!("{:.2} MB/s", bytes / 1e6);
+    writeln!(
+        out,
+        "\nFor {} at a TTL of {} and a window of {}:",
+        count(cost.streams),
+        human(cost.ttl),
+        human(cost.window)
+    )?;
+    writeln!(out, "  store writes         {:.1} a second, {}", cost.puts_per_second, rate(cost.bytes_per_second))?;
+    writeln!(out, "  memory at the TTL    {}", size(cost.bytes_at_ttl))?;
+    writeln!(out, "  largest object       {}", size(cost.largest_object))?;
+    writeln!(out, "  bandwidth a viewer   {:.2} Mbit/s at most", cost.top_bandwidth as f64 / 1e6)?;
+    writeln!(out, "  live window          {} of this server's memory", size(cost.live_window))?;
+    Ok(())
+}
+
+async fn stores(out: &mut impl Write, cost: &Cost, config: &Resolved) -> std::io::Result<bool> {
+    let mut any = false;
+    for store in &config.stores {
+        let options = OpenOptions { ttl: config.ttl, ..OpenOptions::default() };
+        let opened = store::open_backend(&store.url, &process_env, &options).await;
+        let (capabilities, unknown) = match opened {
+            Ok(opened) => (opened.capabilities(), None),
+            Err(error) => (limits::documented(store.url.scheme()), Some(error)),
+        };
+        writeln!(out, "\nStore {}:", store.url)?;
+        if let Some(error) = unknown {
+            writeln!(out, "  not reached ({error}); judged by what is documented")?;
+        }
+        any |= judged(out, cost, &capabilities)?;
+    }
+    Ok(any)
+}
+
+fn judged(out: &mut impl Write, cost: &Cost, capabilities: &Capabilities) -> std::io::Result<bool> {
+    let broken = limits::broken(cost, capabilities);
+    if broken.is_empty() {
+        writeln!(out, "  all of it fits into the limits that are known")?;
+    }
+    for one in &broken {
+        writeln!(out, "  BREAKS {one}")?;
+    }
+    Ok(!broken.is_empty())
+}
+
+fn count(streams: u32) -> String {
+    if streams == 1 { "one livestream".to_owned() } else { format!("{streams} livestreams") }
+}
+
+fn human(duration: std::time::Duration) -> HumanDuration {
+    HumanDuration(duration)
+}
+
+/// Three digits are what a plan is worth.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        1_000_000_000.. => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+/// What a person reads of a limit in bytes.
+fn limit(bytes: u64) -> String {
+    if bytes.is_multiple_of(1 << 10) { ByteSize(bytes).to_string() } else { size(bytes) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! The plan's arithmetic.
+
+use std::path::Path;
+
+use store::Scheme;
+
+use super::{
+    cost::Cost,
+    limits::{self, Broken},
+    *,
+};
+use crate::{config::File, ladder::Format};
+
+fn config(file: &str) -> Resolved {
+    let file = File::parse(Path::new("t.toml"), file).unwrap();
+    Resolved::merge(&Flags::default(), &Flags::default(), &file).unwrap()
+}
+
+fn planned(config: &Resolved) -> Plan {
+    let source: Source = "1920x1080@30".parse().unwrap();
+    plan(&source.info(), &config.ladder, &capabilities::Capabilities::typical(4)).unwrap()
+}
+
+fn cost(file: &str, streams: u32) -> Cost {
+    let config = config(file);
+    Cost::of(&planned(&config), &config, streams)
+}
+
+fn broken(file: &str, streams: u32, scheme: Scheme) -> Vec<Broken> {
+    limits::broken(&cost(file, streams), &limits::documented(scheme))
+}
+
+#[test]
+fn the_tutorials_ladder_at_its_ttl_breaks_momentos_memory() {
+    let cost = cost("", 1);
+    assert!((cost.puts_per_second - 6.0).abs() < 1e-9, "three segments and three playlists a second");
+    let gigabytes = cost.bytes_at_ttl as f64 / 1e9;
+    assert!((4.2..5.5).contains(&gigabytes), "{gigabytes} GB");
+    let broken = broken("", 1, Scheme::Momento);
+    assert_eq!(broken.len(), 1, "{broken:?}");
+    assert!(broken[0].what.starts_with("memory:") && broken[0].what.contains("100.0 MB"), "{}", broken[0]);
+    assert!(broken[0].instead.contains("ttl = ") && broken[0].instead.contains("window = "), "{}", broken[0]);
+}
+
+#[test]
+fn what_is_advised_fits() {
+    let advised = broken("", 1, Scheme::Momento)[0].instead.clone();
+    let quoted: Vec<&str> = advised.split('"').skip(1).step_by(2).collect();
+    let file = format!("ttl = \"{}\"\nwindow = \"{}\"", quoted[0], quoted[1]);
+    assert_eq!(broken(&file, 1, Scheme::Momento), [], "{file}");
+}
+
+#[test]
+fn one_stream_breaks_the_object_stores_bandwidth_and_twenty_its_operations() {
+    let one = broken("", 1, Scheme::MomentoObjectStore);
+    assert!(one.iter().any(|broken| broken.what.starts_with("bandwidth:")), "{one:?}");
+    let many = broken("", 20, Scheme::MomentoObjectStore);
+    let operations = many.iter().find(|broken| broken.what.starts_with("operations:")).unwrap();
+    assert!(operations.instead.contains("run 16 at a time"), "{operations}");
+}
+
+#[test]
+fn a_day_long_ttl_and_a_huge_rung_are_told() {
+    let file = "ttl = \"48h\"\n[[ladder]]\nname = \"a\"\nheight = 1080\nvideo_bitrate = 60000000";
+    let broken = broken(file, 1, Scheme::Momento);
+    for what in ["TTL:", "largest object:"] {
+        assert!(broken.iter().any(|broken| broken.what.starts_with(what)), "{what} {broken:?}");
+    }
+}
+
+#[test]
+fn cmaf_writes_the_audio_apart() {
+    let cost = cost("format = \"cmaf\"", 1);
+    assert_eq!(cost.renditions, 4);
+    assert_eq!(planned(&config("format = \"cmaf\"")).format, Format::Cmaf);
+}
+
+#[test]
+fn the_report_says_each_figure_and_each_limit() {
+    let config = config("");
+    let (plan, mut text) = (planned(&config), Vec::new());
+    let cost = Cost::of(&plan, &config, 1);
+    report(&mut text, &plan, &cost).unwrap();
+    assert!(judged(&mut text, &cost, &limits::documented(Scheme::Momento)).unwrap());
+    assert!(!judged(&mut text, &cost, &Capabilities::default()).unwrap());
+    let text = String::from_utf8(text).unwrap();
+    for words in ["1080p", "1920x1080@30", "6.0 a second", "memory at the TTL", "largest object", "BREAKS memory"] {
+        assert!(text.contains(words), "{words}\n{text}");
+    }
+}
+
+#[test]
+fn sources_are_written_with_size_and_rate() {
+    assert_eq!("1280x720".parse(), Ok(Source { width: 1280, height: 720, frame_rate: 30.0 }));
+    assert_eq!("720x1280@59.94".parse(), Ok(Source { width: 720, height: 1280, frame_rate: 59.94 }));
+    for text in ["", "720p", "1280x720@0", "0x0@30", "axb@c", "1280x720@NaN"] {
+        assert!(text.parse::<Source>().is_err(), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn cores_are_measured_by_a_real_encode() {
+    let file = "[[ladder]]\nname = \"a\"\nheight = 180\nvideo_bitrate = 200000\npreset = \"ultrafast\"";
+    let config = config(file);
+    let machine = capabilities::probe(&config.ffmpeg).await.unwrap();
+    let source: Source = "320x180@30".parse().unwrap();
+    let plan = plan(&source.info(), &config.ladder, &machine).unwrap();
+    let used = measure::cores(&machine, &plan, 30.0).await.unwrap();
+    assert!(used > 0.0 && used < machine.cores as f64 * 10.0, "{used}");
+}
+
+#[test]
+fn a_server_is_warned_at_start_of_what_its_store_cannot_take() {
+    let foreseen = foreseen(&config("store = \"momento:x\""), &limits::documented(Scheme::Momento));
+    assert_eq!(foreseen.len(), 1);
+    assert_eq!(super::foreseen(&config(""), &Capabilities::default()), []);
+}
