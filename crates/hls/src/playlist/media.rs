@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::decimal::write_short;
 use super::quotable;
-use super::segment::{render_part, render_preamble};
+use super::segment::{render_date, render_part, render_preamble};
 use crate::window::State;
 use crate::window::{ListedSegment, RenditionReport};
 
@@ -117,7 +117,8 @@ fn segments(out: &mut String, state: &State, skipped: usize, with_parts: Option<
     for (index, segment) in state.segments.iter().enumerate().skip(skipped) {
         // The map of a segment that left at the head, or is skipped, must still be said.
         let map = map_of(segment, index == skipped);
-        render_preamble(out, segment.discontinuity, map, segment.date);
+        render_preamble(out, segment.discontinuity, map);
+        out.push_str(&segment.date_line);
         if with_parts.is_some_and(|first| index >= first) {
             out.push_str(&segment.part_lines);
         }
@@ -132,7 +133,8 @@ fn map_of(segment: &ListedSegment, first: bool) -> Option<&str> {
 /// The segment that is being made: its parts, and what applies to them.
 fn open_segment(out: &mut String, state: &State) {
     let (Some(first), Some(target)) = (state.parts.first(), state.config.part_target) else { return };
-    render_preamble(out, state.discontinuity, state.new_init.as_deref(), first.date);
+    render_preamble(out, state.discontinuity, state.new_init.as_deref());
+    render_date(out, first.date);
     for part in &state.parts {
         render_part(out, part, target);
     }

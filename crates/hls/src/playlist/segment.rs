@@ -32,9 +32,9 @@ pub(crate) fn render_part(out: &mut String, part: &PartInfo, target: Duration) {
     out.push('\n');
 }
 
-/// What is before a segment's first part, or before its `EXTINF`: "DISCONTINUITY, KEY, MAP and PROGRAM-DATE-TIME"
-/// apply to the parts too.
-pub(crate) fn render_preamble(out: &mut String, discontinuity: bool, map: Option<&str>, date: UnixTime) {
+/// What is before a segment's date, its first part and its `EXTINF`: "DISCONTINUITY, KEY, MAP and
+/// PROGRAM-DATE-TIME" apply to the parts too.
+pub(crate) fn render_preamble(out: &mut String, discontinuity: bool, map: Option<&str>) {
     if discontinuity {
         out.push_str("#EXT-X-DISCONTINUITY\n");
     }
@@ -43,5 +43,9 @@ pub(crate) fn render_preamble(out: &mut String, discontinuity: bool, map: Option
         out.push_str(&quotable(uri));
         out.push_str("\"\n");
     }
+}
+
+pub(crate) fn render_date(out: &mut String, date: UnixTime) {
+    // Writing to a String cannot fail.
     let _: fmt::Result = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{date}");
 }

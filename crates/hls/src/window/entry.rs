@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::WindowConfig;
-use crate::playlist::segment::{render_part, render_segment};
+use crate::playlist::segment::{render_date, render_part, render_segment};
 use crate::time::UnixTime;
 
 /// A segment to list.
@@ -60,6 +60,8 @@ pub struct ListedSegment {
     /// Its parts, until they need not be there any longer.
     pub parts: Vec<Arc<PartInfo>>,
     pub(crate) new_init: bool,
+    /// `EXT-X-PROGRAM-DATE-TIME`.
+    pub(crate) date_line: String,
     /// `EXT-X-PART` lines.
     pub(crate) part_lines: String,
     /// `EXT-X-GAP`, `EXTINF` and URI.
@@ -90,6 +92,8 @@ impl ListedSegment {
         }
         let mut lines = String::new();
         render_segment(&mut lines, &info, config.target_duration);
+        let mut date_line = String::new();
+        render_date(&mut date_line, info.date);
         Self {
             msn,
             uri: info.uri,
@@ -102,6 +106,7 @@ impl ListedSegment {
             part_count: u32::try_from(parts.len()).unwrap_or(u32::MAX),
             parts,
             new_init: scope.new_init,
+            date_line,
             part_lines,
             lines,
         }
