@@ -7,9 +7,7 @@ fn each(target: &str, run: impl Fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
     let mut count = 0;
     for entry in std::fs::read_dir(&folder).unwrap() {
-        let path = entry.unwrap().path();
-        println!("{}", path.display());
-        let bytes = std::fs::read(&path).unwrap();
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
         run(&bytes);
         // Cut anywhere, it is no worse.
         for end in (0..bytes.len()).step_by(7) {
