@@ -1,5 +1,6 @@
-//! The commands: serve, doctor, plan.
+//! The commands: serve, demo, doctor, plan.
 
+pub mod demo;
 pub mod doctor;
 pub mod plan;
 pub mod serve;
@@ -20,6 +21,7 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 Start with:
+  tailwater demo          a camera, a livestream, and where to watch it
   tailwater doctor        what this machine has and lacks
   tailwater serve         then publish to rtmp://localhost/live/KEY and
                           POST /livestreams {\"rtmpUrl\": \"rtmp://localhost/live/KEY\", \"streamName\": \"NAME\"}
@@ -32,6 +34,11 @@ enum Command {
     /// Takes livestreams by RTMP or from other RTMP servers, transcodes them with FFmpeg, publishes them into the store
     /// and serves them, until SIGTERM or Ctrl-C, which end every livestream in order. A second one exits at once.
     Serve(Flags),
+    /// Run the server with a synthetic camera, and say where it plays
+    ///
+    /// Publishes a moving picture with a clock and a tone by RTMP, does the tutorial's POST, waits until a segment has been
+    /// fetched and decoded, prints the URLs, and shows what goes on until Ctrl-C.
+    Demo(demo::Options),
     /// Check FFmpeg, ports and store, and say what to do
     ///
     /// Exits with 1 when `serve` with the same settings would not work.
@@ -72,6 +79,10 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(flags) => {
             let config = Resolved::load(&flags, &process_env)?;
             serve::run(config).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Demo(options) => {
+            demo::run(&options).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Doctor(flags) => doctor::run(&flags).await,
