@@ -116,6 +116,9 @@ impl App {
         if tokio::time::timeout(PUBLISH_GRACE, self.environment.publishers.wait()).await.is_err() {
             tracing::warn!(store = %self.environment.store, "the store is out of reach: what was not stored is lost");
         }
+        if tokio::time::timeout(PUBLISH_GRACE, self.environment.store.flush()).await.is_err() {
+            tracing::warn!(store = %self.environment.store, "a further store is out of reach: it misses the end");
+        }
         self.environment.shutdown.cancel();
     }
 }

@@ -137,8 +137,9 @@ impl<S: MediaStore> MediaStore for Faulty<S> {
         self.store.flush().await;
     }
 
+    /// It plays the part of a remote store: not local.
     fn capabilities(&self) -> Capabilities {
-        self.store.capabilities()
+        Capabilities { local: false, ..self.store.capabilities() }
     }
 }
 

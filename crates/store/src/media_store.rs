@@ -77,7 +77,8 @@ pub struct PutOptions {
     pub content_type: &'static str,
     /// `Cache-Control`, for stores that keep one.
     pub cache_control: Option<String>,
-    /// Total time that all attempts together may take; `None` lets [`crate::Retry`] use its own.
+    /// Total time that all attempts together may take; `None` lets [`crate::Retry`] use its own. Zero is one attempt,
+    /// for a caller that tries again itself.
     pub budget: Option<Duration>,
 }
 

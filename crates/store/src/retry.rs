@@ -165,6 +165,9 @@ impl<S: MediaStore> Retry<S> {
 impl<S: MediaStore> MediaStore for Retry<S> {
     async fn put(&self, key: &Key, payload: Payload, options: &PutOptions) -> Result<(), Error> {
         let budget = options.budget.unwrap_or(self.config.budget);
+        if budget.is_zero() {
+            return self.store.put(key, payload, options).await;
+        }
         self.run(Operation::Put, budget, || self.store.put(key, payload.clone(), options)).await
     }
 
@@ -255,6 +258,15 @@ mod tests {
         assert!(matches!(refused, Err(Error::TooLarge { .. })));
         assert!(matches!(store.get(&Key::parse("s_none").unwrap(), None).await, Err(Error::NotFound { .. })));
         assert_eq!((began.elapsed(), store.store.attempts()), (Duration::ZERO, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_tries_again_itself_gets_one_attempt_for_a_budget_of_zero() {
+        let store = bench(Faults { down: true, ..Faults::default() });
+        put(&store, Duration::ZERO).await.unwrap_err();
+        assert_eq!(store.store.attempts(), 1);
+        store.store.set(Faults { delay: Duration::from_secs(1), ..Faults::default() });
+        put(&store, Duration::ZERO).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,6 +15,6 @@ mod status;
 mod track;
 mod uploads;
 
-pub use publisher::{Command, Handle, Publisher, PublisherConfig, SegmentCommand};
+pub use publisher::{Command, FindLive, Handle, Publisher, PublisherConfig, SegmentCommand};
 pub use spool::Spool;
 pub use status::{StoreState, StoreStatus};

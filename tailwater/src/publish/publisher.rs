@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::schedule::ONE_ATTEMPT;
 use super::sequence::{self, Mark, invalid};
 use super::spool::Spool;
 use super::status::{StoreState, StoreStatus};
@@ -115,6 +116,9 @@ impl Handle {
     }
 }
 
+/// Finds what the live window still holds, by key.
+pub type FindLive = Arc<dyn Fn(&str) -> Option<Payload> + Send + Sync>;
+
 // What is stored is reported here, in the order it happens.
 type StoredSender = mpsc::UnboundedSender<String>;
 
@@ -122,7 +126,7 @@ type StoredSender = mpsc::UnboundedSender<String>;
 pub struct Publisher {
     config: PublisherConfig,
     store: Arc<dyn MediaStore>,
-    live: Arc<dyn Fn(&str) -> Option<Payload> + Send + Sync>,
+    live: FindLive,
     inbox: mpsc::Receiver<Command>,
     status: watch::Sender<StoreStatus>,
     stored: Option<StoredSender>,
@@ -170,7 +174,7 @@ impl Publisher {
     pub fn new(
         store: Arc<dyn MediaStore>,
         config: PublisherConfig,
-        live: Arc<dyn Fn(&str) -> Option<Payload> + Send + Sync>,
+        live: FindLive,
         stored: Option<StoredSender>,
     ) -> (Self, Handle) {
         let (sender, inbox) = mpsc::channel(INBOX);
@@ -531,14 +535,14 @@ impl RoundJob {
     async fn run(self) -> Round {
         let mut round = Round { wiped: false, tracks: Vec::new(), multivariant: false, mark: None, error: None };
         if self.check {
-            match sequence::is_there(&*self.store, &self.slug).await {
+            match within(&*self.store, &self.slug, sequence::is_there(&*self.store, &self.slug)).await {
                 Ok(true) => {}
                 Ok(false) => return Round { wiped: true, ..round },
                 Err(error) => return Round { error: Some(error), ..round },
             }
         }
         if let Some(mark) = self.mark {
-            match sequence::write(&*self.store, &self.slug, mark, self.ttl).await {
+            match within(&*self.store, &self.slug, sequence::write(&*self.store, &self.slug, mark, self.ttl)).await {
                 Ok(()) => round.mark = Some(mark),
                 Err(error) => round.error = Some(error),
             }
@@ -574,23 +578,35 @@ async fn put_media(store: &dyn MediaStore, key: &str, held: Held, ttl: Duration)
             Err(error) => return Err(invalid(store, format!("its file in the spool cannot be read: {error}"))),
         },
     };
-    let options = PutOptions::new(&key, ttl).cache_control(format!("public, max-age={}, immutable", ttl.as_secs()));
+    let options = PutOptions::new(&key, ttl)
+        .cache_control(format!("public, max-age={}, immutable", ttl.as_secs()))
+        .budget(ONE_ATTEMPT);
     bounded(store, &key, PUT_TIMEOUT, store.put(&key, payload, &options)).await
 }
 
 async fn put_text(store: &dyn MediaStore, key: &str, text: String, ttl: Duration) -> Result<(), Error> {
     let key = parse(store, key)?;
     // Half a segment, the shortest that is not zero.
-    let options = PutOptions::new(&key, ttl).cache_control("public, max-age=1");
+    let options = PutOptions::new(&key, ttl).cache_control("public, max-age=1").budget(ONE_ATTEMPT);
     bounded(store, &key, PLAYLIST_TIMEOUT, store.put(&key, Payload::from(text), &options)).await
 }
 
-async fn bounded(
+/// The record is read and written within the time of a playlist: a store that hangs must not stop the rounds.
+async fn within<T>(
+    store: &dyn MediaStore,
+    slug: &str,
+    exchange: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let key = parse(store, &format!("{slug}_sequence"))?;
+    bounded(store, &key, PLAYLIST_TIMEOUT, exchange).await
+}
+
+async fn bounded<T>(
     store: &dyn MediaStore,
     key: &Key,
     limit: Duration,
-    put: impl Future<Output = Result<(), Error>>,
-) -> Result<(), Error> {
+    put: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
     tokio::time::timeout(limit, put)
         .await
         .unwrap_or_else(|_| Err(Error::Timeout { at: At::key(store, Operation::Put, key), after: limit }))

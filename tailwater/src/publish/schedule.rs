@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use store::{Error, ErrorKind};
 
+/// The budget of a put: the store's own layer of retries passes it on once, since it is tried again here.
+pub(super) const ONE_ATTEMPT: Duration = Duration::ZERO;
 /// First pause after a fault.
 const FIRST: Duration = Duration::from_millis(50);
 /// Longest pause between two tries: a store that is back is noticed within this.

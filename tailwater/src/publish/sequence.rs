@@ -151,7 +151,7 @@ pub(super) async fn is_there(store: &dyn MediaStore, slug: &str) -> Result<bool,
 pub(super) async fn write(store: &dyn MediaStore, slug: &str, mark: Mark, ttl: Duration) -> Result<(), Error> {
     let key = key(store, slug)?;
     let text = serde_json::to_string(&mark).unwrap_or_default();
-    let options = PutOptions::new(&key, ttl * 2 + Duration::from_secs(3600));
+    let options = PutOptions::new(&key, ttl * 2 + Duration::from_secs(3600)).budget(super::schedule::ONE_ATTEMPT);
     store.put(&key, Payload::from(text), &options).await
 }
 

@@ -48,8 +48,19 @@ pub(super) struct Uploads {
     in_flight: usize,
     in_flight_bytes: usize,
     memory_bytes: usize,
-    last_success: Option<Instant>,
+    /// The first and the last success of the present time in which the store takes things.
+    working: Option<(Instant, Instant)>,
+    /// Failures since the last success, and when the next probe of a store that takes nothing is due.
+    streak: u32,
+    probe_at: Option<Instant>,
+    patience: Duration,
 }
+
+/// After so many failures in a row the store is taken to be down: one object at a time asks whether it is back, instead
+/// of hundreds that ask each second. One put in five failing does not get there in days.
+const DOWN: u32 = 8;
+/// Least time between two successes past which the store is taken to have been away, and patience starts anew.
+const LULL: Duration = Duration::from_millis(2500);
 
 /// A file in the spool that is not needed any more.
 #[derive(Debug)]
@@ -90,6 +101,11 @@ impl Uploads {
         self.outcomes.insert(key.to_owned(), outcome);
     }
 
+    /// Successes further apart than this are those of two different times: long segments come seldom.
+    fn lull(&self) -> Duration {
+        LULL.max(self.patience / 2)
+    }
+
     pub(super) fn outcome(&self, key: &str) -> Option<Outcome> {
         self.outcomes.get(key).copied()
     }
@@ -104,7 +120,16 @@ impl Uploads {
         if self.in_flight >= most || (self.in_flight > 0 && self.in_flight_bytes >= most_bytes) {
             return None;
         }
-        let (id, upload) = self.waiting.iter_mut().find(|(_, upload)| !upload.in_flight && upload.retry_at <= now)?;
+        let mut idle = self.waiting.iter_mut().filter(|(_, upload)| !upload.in_flight);
+        let (id, upload) = if self.streak >= DOWN {
+            if self.in_flight > 0 || self.probe_at.is_some_and(|at| now < at) {
+                return None;
+            }
+            // Not always the same one: the fault may be its own.
+            idle.min_by_key(|(_, upload)| upload.retry_at)?
+        } else {
+            idle.find(|(_, upload)| upload.retry_at <= now)?
+        };
         upload.in_flight = true;
         self.in_flight += 1;
         self.in_flight_bytes += upload.bytes;
@@ -114,7 +139,9 @@ impl Uploads {
     /// The put is done; the time since it was handed over, and the spool file it may leave behind.
     pub(super) fn stored(&mut self, id: u64, now: Instant) -> Option<(Duration, Option<SpoolFile>)> {
         let upload = self.take(id)?;
-        self.last_success = Some(now);
+        (self.streak, self.probe_at) = (0, None);
+        let since = self.working.filter(|(_, last)| now.saturating_duration_since(*last) <= self.lull());
+        self.working = Some((since.map_or(now, |(first, _)| first), now));
         self.outcomes.insert(upload.key.clone(), Outcome::Stored);
         Some((now.saturating_duration_since(upload.since), upload.spool_file()))
     }
@@ -128,19 +155,28 @@ impl Uploads {
             upload.failures += 1;
             upload.first_failure.get_or_insert(now);
             upload.retry_at = now + schedule::pause(kind, upload.failures, random);
+            self.streak += 1;
+            if self.streak >= DOWN {
+                self.probe_at = Some(now + schedule::pause(kind, self.streak - DOWN + 1, random));
+            }
         }
     }
 
     /// Gives up what has been failing for longer than `patience` while the store took other things: its readers wait for
-    /// it. While the store takes nothing at all they see no playlist either, and it may still be written late.
+    /// it. While the store takes nothing at all they see no playlist either, and it may still be written late: the time
+    /// of an outage does not count.
     pub(super) fn give_up(&mut self, now: Instant, patience: Duration) -> Vec<SpoolFile> {
+        self.patience = patience;
+        let Some((working_since, last)) = self.working else { return Vec::new() };
+        if now.saturating_duration_since(last) >= patience / 2 {
+            return Vec::new();
+        }
         let hopeless: Vec<u64> = self
             .waiting
             .iter()
             .filter(|(_, upload)| {
-                let since = upload.first_failure;
-                since.is_some_and(|since| now.saturating_duration_since(since) > patience)
-                    && self.last_success.is_some_and(|success| now.saturating_duration_since(success) < patience / 2)
+                let alone_since = upload.first_failure.map(|first| first.max(working_since));
+                alone_since.is_some_and(|since| now.saturating_duration_since(since) > patience)
                     && !upload.in_flight
                     && upload.failures > 2
             })
@@ -159,7 +195,7 @@ impl Uploads {
     /// The oldest in memory that is not under way and that `cached` does not hold: it goes to the spool.
     pub(super) fn spill(&mut self, cached: impl Fn(&str) -> bool) -> Option<(u64, String, Payload)> {
         self.waiting.iter().find_map(|(id, upload)| match &upload.held {
-            Held::Memory(payload) if !upload.in_flight && upload.failures > 0 && !cached(&upload.key) => {
+            Held::Memory(payload) if !upload.in_flight && !cached(&upload.key) => {
                 Some((*id, upload.key.clone(), payload.clone()))
             }
             _ => None,
@@ -178,6 +214,9 @@ impl Uploads {
 
     /// When the next failed put may be tried again.
     pub(super) fn next_retry(&self) -> Option<Instant> {
+        if self.streak >= DOWN {
+            return self.probe_at.filter(|_| self.in_flight == 0 && !self.waiting.is_empty());
+        }
         self.waiting.values().filter(|upload| !upload.in_flight).map(|upload| upload.retry_at).min()
     }
 
@@ -297,25 +336,59 @@ mod tests {
         assert_eq!(uploads.outcome("a"), None);
     }
 
+    /// A new object each second, which is stored; `a` fails whenever it is tried.
+    fn a_fails_others_succeed(uploads: &mut Uploads, seconds: u32, start: Instant) -> Instant {
+        for n in 0..seconds {
+            let now = start + Duration::from_secs(n.into());
+            uploads.push(format!("b{n}"), payload(), now);
+            while let Some(put) = uploads.start(now, 8, MIB) {
+                match put.key.as_str() {
+                    "a" => uploads.failed(put.id, ErrorKind::Transient, now, 1.0),
+                    _ => drop(uploads.stored(put.id, now)),
+                }
+            }
+            uploads.give_up(now, Duration::from_secs(5));
+        }
+        start + Duration::from_secs(seconds.into())
+    }
+
     #[test]
     fn what_alone_keeps_failing_becomes_a_gap() {
         let start = Instant::now();
         let mut uploads = with(&["a"], start);
-        let now = fail(&mut uploads, 20, start);
-        uploads.push("b".to_owned(), payload(), now);
-        let put = uploads
-            .start(now - Duration::from_millis(1), 8, MIB)
-            .map_or_else(|| uploads.start(now, 8, MIB).expect("a or b"), |put| put);
-        let id = if put.key == "b" {
-            put.id
-        } else {
-            uploads.failed(put.id, ErrorKind::Transient, now, 1.0);
-            uploads.start(now, 8, MIB).expect("b").id
-        };
-        uploads.stored(id, now);
-        uploads.give_up(now, Duration::from_secs(5));
+        a_fails_others_succeed(&mut uploads, 5, start);
+        assert_eq!(uploads.outcome("a"), None);
+        a_fails_others_succeed(&mut uploads, 4, start + Duration::from_secs(5));
         assert_eq!(uploads.outcome("a"), Some(Outcome::Lost));
-        assert_eq!(uploads.outcome("b"), Some(Outcome::Stored));
+    }
+
+    #[test]
+    fn the_time_of_an_outage_is_not_held_against_what_waited_through_it() {
+        let start = Instant::now();
+        let mut uploads = with(&["a"], start);
+        let now = fail(&mut uploads, 60, start);
+        let back = a_fails_others_succeed(&mut uploads, 4, now);
+        assert_eq!(uploads.outcome("a"), None);
+        a_fails_others_succeed(&mut uploads, 4, back);
+        assert_eq!(uploads.outcome("a"), Some(Outcome::Lost));
+    }
+
+    #[test]
+    fn a_store_that_takes_nothing_is_asked_once_a_second_and_not_about_the_same_object_only() {
+        let start = Instant::now();
+        let keys: Vec<String> = (0..200).map(|n| format!("k{n}")).collect();
+        let mut uploads = with(&keys.iter().map(String::as_str).collect::<Vec<_>>(), start);
+        let (mut now, mut tries, mut asked) = (start, 0, std::collections::HashSet::new());
+        while now < start + Duration::from_secs(100) {
+            while let Some(put) = uploads.start(now, 16, MIB) {
+                tries += 1;
+                asked.insert(put.key);
+                uploads.failed(put.id, ErrorKind::Transient, now, 1.0);
+            }
+            now = uploads.next_retry().expect("a time");
+        }
+        assert!(tries < 120, "{tries} tries in 100 s");
+        assert!(asked.len() > 90, "only {} objects were asked about", asked.len());
     }
 
     #[test]
