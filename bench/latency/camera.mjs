@@ -8,6 +8,9 @@ import { AREA, COLUMNS, encode, ROWS } from "../../tests/browser/lib/clock-code.
 
 const BLACK = 16;
 const WHITE = 235;
+const SAMPLE_RATE = 48_000;
+/** Sound runs this far ahead of the picture, seconds: FLV's muxer holds a frame back until it has sound for its time. */
+const SOUND_LEAD = 0.2;
 
 /** Draws frames of one size: a texture that moves, for the encoder to have work, and the code. */
 export class Scene {
@@ -75,16 +78,28 @@ function texture(width, height) {
   return made;
 }
 
+/** A quiet 440 Hz, 16 bits, from sample `start` on. */
+function tone(start, count) {
+  const made = Buffer.allocUnsafe(count * 2);
+  for (let at = 0; at < count; at += 1) {
+    made.writeInt16LE(Math.round(3000 * Math.sin(((start + at) * 440 * 2 * Math.PI) / SAMPLE_RATE)), at * 2);
+  }
+  return made;
+}
+
 /** FFmpeg's arguments: what encoders such as OBS send, H.264 and AAC in FLV. */
 export function publishArgs({ url, width, height, rate, bitrate }) {
   return [
     ...["-hide_banner", "-loglevel", "error", "-nostdin"],
     ...["-f", "rawvideo", "-pix_fmt", "yuv420p", "-video_size", `${width}x${height}`, "-framerate", String(rate)],
-    ...["-thread_queue_size", "4", "-i", "pipe:0"],
-    ...["-re", "-f", "lavfi", "-i", "sine=frequency=440:beep_factor=4:sample_rate=48000"],
+    // Probing what is described already would keep half a second of frames back.
+    ...["-probesize", "32", "-analyzeduration", "0", "-thread_queue_size", "4", "-i", "pipe:0"],
+    ...["-f", "s16le", "-ar", String(SAMPLE_RATE), "-ac", "1", "-probesize", "32", "-analyzeduration", "0"],
+    ...["-thread_queue_size", "64", "-i", "pipe:3"],
     ...["-map", "0:v", "-map", "1:a", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency"],
     ...["-profile:v", "baseline", "-g", String(rate), "-b:v", bitrate, "-maxrate", bitrate, "-bufsize", bitrate],
     ...["-c:a", "aac", "-b:a", "128k", "-ar", "48000", "-ac", "2", "-flvflags", "no_duration_filesize"],
+    ...["-flush_packets", "1"],
     ...["-f", "flv", url],
   ];
 }
@@ -97,7 +112,9 @@ export function publishArgs({ url, width, height, rate, bitrate }) {
 export function publish({ url, width = 1280, height = 720, rate = 30, bitrate = "4M", ffmpeg }) {
   const scene = new Scene(width, height);
   const command = ffmpeg ?? process.env.FFMPEG_PATH ?? "ffmpeg";
-  const child = spawn(command, publishArgs({ url, width, height, rate, bitrate }), { stdio: ["pipe", "ignore", "inherit"] });
+  const child = spawn(command, publishArgs({ url, width, height, rate, bitrate }), {
+    stdio: ["pipe", "ignore", "inherit", "pipe"],
+  });
   const ended = new Promise((resolve) => {
     child.once("error", (error) => {
       console.error(`${command} cannot be started: ${error.message}`);
@@ -107,12 +124,17 @@ export function publish({ url, width = 1280, height = 720, rate = 30, bitrate = 
   });
   const start = performance.now();
   let index = 0;
+  let samples = 0;
   let timer = null;
-  child.stdin.on("error", () => clearTimeout(timer));
+  const sound = child.stdio[3];
+  for (const pipe of [child.stdin, sound]) pipe.on("error", () => clearTimeout(timer));
   const tick = () => {
     // A frame whose time has passed is drawn late with the time it is then, so that the pace holds.
     while (performance.now() >= start + (index * 1000) / rate) {
       if (child.stdin.writableLength > width * height * 6) break;
+      const wanted = Math.round((index / rate + SOUND_LEAD) * SAMPLE_RATE);
+      sound.write(tone(samples, wanted - samples));
+      samples = wanted;
       child.stdin.write(scene.frame(index, Date.now()));
       index += 1;
     }
@@ -122,6 +144,7 @@ export function publish({ url, width = 1280, height = 720, rate = 30, bitrate = 
   const stop = async () => {
     clearTimeout(timer);
     child.stdin.end();
+    sound.end();
     const timeout = setTimeout(() => child.kill("SIGKILL"), 3_000);
     await ended;
     clearTimeout(timeout);
