@@ -141,6 +141,8 @@ impl Packager {
             packager.add_rendition(name, audio_only, window);
         }
         packager.fill(next_msn);
+        // Players that kept asking over a restart find what they knew.
+        (0..packager.renditions.len()).for_each(|index| packager.show(index));
         packager
     }
 
@@ -172,6 +174,12 @@ impl Packager {
             }
         }
         self.session = Some(Session { base, started: false });
+    }
+
+    /// The multivariant playlist that an earlier process left, until this one has its own.
+    pub fn restore_multivariant(&mut self, plain: String) {
+        let low_latency = self.config.low_latency.then(|| plain.replace("_playlist.m3u8", "_low-latency.m3u8"));
+        self.outputs.push_back(Output::Multivariants(Multivariants { plain, low_latency }));
     }
 
     /// What a slicer of the session has to say.
@@ -257,12 +265,13 @@ impl Packager {
 
     /// Whether every rendition of the session has a segment to show.
     pub fn is_playable(&self) -> bool {
+        let Some(base) = self.session.as_ref().map(|session| session.base) else { return false };
         self.multivariants.is_some()
             && self
                 .renditions
                 .iter()
                 .filter(|rendition| rendition.encoded)
-                .all(|rendition| rendition.window.next_msn() > rendition.window.first_msn())
+                .all(|rendition| rendition.window.next_msn() > base)
     }
 
     /// Whether a session has begun.

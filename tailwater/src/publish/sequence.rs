@@ -51,6 +51,8 @@ pub struct Start {
     pub next_dsn: u64,
     /// The playlists to go on with, by rendition: those of a broadcast that was cut short and whose last words are known.
     pub windows: Vec<(String, Window)>,
+    /// The multivariant playlist over `windows`.
+    pub multivariant: Option<String>,
     /// Parts of the first segment may have been seen by players before, with other bytes under their names.
     pub withhold_parts: bool,
 }
@@ -95,12 +97,8 @@ async fn find_exactly(store: &dyn MediaStore, slug: &str, config: &ConfigOf<'_>)
     let mut windows = Vec::new();
     for key in &keys {
         let Some(rendition) = playlist_of(key) else { continue };
-        let text = match store.get(key, None).await {
-            Ok(object) => object.payload.contiguous(),
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        match Window::restore(config(rendition), &String::from_utf8_lossy(&text)) {
+        let Some(text) = read_text(store, key.as_str()).await? else { continue };
+        match Window::restore(config(rendition), &text) {
             Ok(window) => windows.push((rendition.to_owned(), window)),
             Err(error) => tracing::warn!(%key, %error, "a stored playlist cannot be gone on with"),
         }
@@ -116,7 +114,18 @@ async fn find_exactly(store: &dyn MediaStore, slug: &str, config: &ConfigOf<'_>)
         // A new presentation: higher numbers, none of the ended one listed.
         return Ok(Some(Start { next_msn: stored.max(listed), next_dsn: next_dsn + 1, ..Start::default() }));
     }
-    Ok(Some(Start { next_msn: stored.max(listed), next_dsn, windows, withhold_parts: true }))
+    let multivariant = read_text(store, &format!("{slug}_playlist.m3u8")).await?;
+    Ok(Some(Start { next_msn: stored.max(listed), next_dsn, windows, multivariant, withhold_parts: true }))
+}
+
+/// A playlist, if it is there.
+async fn read_text(store: &dyn MediaStore, key: &str) -> Result<Option<String>, Error> {
+    let key = Key::parse(key).map_err(|error| invalid(store, error.to_string()))?;
+    match store.get(&key, None).await {
+        Ok(object) => Ok(Some(String::from_utf8_lossy(&object.payload.contiguous()).into_owned())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn playlist_of(key: &Key) -> Option<&str> {

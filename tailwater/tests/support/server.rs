@@ -146,7 +146,8 @@ impl Server {
 
     pub async fn reaches_within(&self, name: &str, state: &str, limit: Duration) -> Value {
         let mut last = Value::Null;
-        let found = eventually(&format!("{name} {state}"), limit, async || {
+        let what = format!("{name} {state}");
+        let found = eventually(&what, limit, async || {
             last = self.status(name).await;
             let dead = last["state"] == "failed" && state != "failed";
             assert!(!dead, "{name} failed: {last:#} {:#?}", self.log());

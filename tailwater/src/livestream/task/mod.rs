@@ -117,7 +117,10 @@ impl Task {
             Some(stored_end),
         );
         let publishing = environment.publishers.spawn(publisher.run(publishing));
-        let packager = Packager::new(config, start.next_msn, start.next_dsn, start.windows, start.withhold_parts);
+        let mut packager = Packager::new(config, start.next_msn, start.next_dsn, start.windows, start.withhold_parts);
+        if let Some(multivariant) = start.multivariant {
+            packager.restore_multivariant(multivariant);
+        }
         let deadline = Some(Instant::now() + environment.source_timeout);
         Self {
             request,
