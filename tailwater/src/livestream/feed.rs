@@ -32,7 +32,6 @@ pub(super) struct Feed {
     writer: FlvWriter,
     /// Arrival of the first tag of a session is time zero for the timeline's clock.
     zero: Option<Instant>,
-    anchor: Option<SystemTime>,
     /// Milliseconds of the newest picture, or sound where there is no picture.
     media: i64,
     arrivals: VecDeque<(i64, SystemTime)>,
@@ -48,7 +47,6 @@ impl Feed {
             timeline: Timeline::new(Planned::from(info)),
             writer: FlvWriter::new(has_audio, has_video),
             zero: None,
-            anchor: None,
             media: 0,
             arrivals: VecDeque::new(),
             dropping: false,
@@ -96,7 +94,6 @@ impl Feed {
 
     fn write(&mut self, tag: &FlvTag, wall: SystemTime, session: &Session) -> bool {
         if tag.kind == TagKind::Video || !self.has_video {
-            self.anchor.get_or_insert(wall);
             // FLV's clock wraps after 49.7 days; a session may last longer.
             self.media += i64::from(tag.timestamp.wrapping_sub(self.media as u32) as i32);
             self.arrivals.push_back((self.media * 1_000_000, wall));
@@ -107,9 +104,13 @@ impl Feed {
         session.feed(self.writer.write(tag))
     }
 
-    /// When the first media of the session reached us.
+    /// When the first media of the session reached us, or would have, had the encoder not held its first frames back:
+    /// encoders start with a burst, and the frame that is least late tells best when time zero was.
     pub(super) fn anchor(&self) -> Option<SystemTime> {
-        self.anchor
+        self.arrivals
+            .iter()
+            .filter_map(|(media, wall)| wall.checked_sub(Duration::from_nanos((*media).max(0) as u64)))
+            .min()
     }
 
     /// When the media at `time` reached us.

@@ -88,6 +88,8 @@ pub(super) struct Rendition {
     source: Option<String>,
     /// Waits for the store, see `store_first`.
     closing: Option<SegmentInfo>,
+    /// Its playlist is not shown as it is.
+    changed: bool,
 }
 
 #[derive(Debug)]
@@ -143,6 +145,7 @@ impl Packager {
         packager.fill(next_msn);
         // Players that kept asking over a restart find what they knew.
         (0..packager.renditions.len()).for_each(|index| packager.show(index));
+        packager.show_changes();
         packager
     }
 
@@ -182,8 +185,14 @@ impl Packager {
         self.outputs.push_back(Output::Multivariants(Multivariants { plain, low_latency }));
     }
 
-    /// What a slicer of the session has to say.
-    pub fn handle_slice(&mut self, rung: &str, event: SliceEvent) {
+    /// What a slicer of the session has to say, all that came at once. A segment's last part and its end are shown
+    /// together: between the two, the preload hint would promise a part that never comes.
+    pub fn handle_slices(&mut self, rung: &str, events: Vec<SliceEvent>) {
+        events.into_iter().for_each(|event| self.handle_slice(rung, event));
+        self.show_changes();
+    }
+
+    fn handle_slice(&mut self, rung: &str, event: SliceEvent) {
         match event {
             SliceEvent::Tracks(tracks) => {
                 if let Some(rendition) = self.rendition_mut(rung) {
@@ -205,11 +214,13 @@ impl Packager {
                 self.close(index);
             }
         }
+        self.show_changes();
     }
 
     /// The store took too long: what waits for it is listed now.
     pub fn handle_store_timeout(&mut self) {
         (0..self.renditions.len()).for_each(|index| self.close(index));
+        self.show_changes();
     }
 
     /// Whether something waits to be listed until the store has it.
@@ -232,6 +243,7 @@ impl Packager {
             self.has_history |= session.started;
             self.fill(self.next_number());
         }
+        self.show_changes();
     }
 
     /// The broadcast is over: ENDLIST.
@@ -241,6 +253,7 @@ impl Packager {
             self.renditions[index].window.end();
             self.show(index);
         }
+        self.show_changes();
         self.publish(Command::End);
     }
 
@@ -302,6 +315,7 @@ impl Packager {
             inits: 0,
             source: None,
             closing: None,
+            changed: false,
         });
     }
 
@@ -463,8 +477,16 @@ impl Packager {
     }
 
     fn show(&mut self, index: usize) {
-        let rendition = &self.renditions[index];
-        self.outputs.push_back(Output::Show(rendition.name.clone(), rendition.window.snapshot()));
+        self.renditions[index].changed = true;
+    }
+
+    /// Shows what changed, but for renditions whose segment still waits for the store.
+    fn show_changes(&mut self) {
+        for rendition in &mut self.renditions {
+            if rendition.closing.is_none() && std::mem::take(&mut rendition.changed) {
+                self.outputs.push_back(Output::Show(rendition.name.clone(), rendition.window.snapshot()));
+            }
+        }
     }
 
     fn update_multivariants(&mut self) {

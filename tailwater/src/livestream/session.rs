@@ -29,8 +29,8 @@ const EXIT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 /// What a session has to say.
 #[derive(Debug)]
 pub(super) enum SessionEvent {
-    /// A rendition's slicer.
-    Slice(Arc<str>, SliceEvent),
+    /// A rendition's slicer: all that one read from its pipe completed.
+    Slices(Arc<str>, Vec<SliceEvent>),
     /// FFmpeg's report.
     Progress(Progress),
     /// A rendition's output makes no sense; the session is being killed.
@@ -165,12 +165,8 @@ async fn read(
 
 /// False when the livestream is gone.
 async fn forward(name: &Arc<str>, slicer: &mut dyn Slicer, events: &mpsc::Sender<SessionEvent>) -> bool {
-    while let Some(event) = slicer.poll() {
-        if events.send(SessionEvent::Slice(Arc::clone(name), event)).await.is_err() {
-            return false;
-        }
-    }
-    true
+    let slices: Vec<SliceEvent> = std::iter::from_fn(|| slicer.poll()).collect();
+    slices.is_empty() || events.send(SessionEvent::Slices(Arc::clone(name), slices)).await.is_ok()
 }
 
 async fn watch_over(

@@ -19,7 +19,7 @@ export async function play(options) {
     const problems = [];
     page.on("pageerror", (error) => problems.push(`page: ${error.message}`));
     page.on("console", (message) => {
-      if (message.type() === "error") problems.push(`console: ${message.text()}`);
+      if (message.type() === "error") problems.push(`console: ${message.text()} ${message.location().url ?? ""}`.trim());
     });
     if (readClock) await page.addInitScript({ content: clockDecoder() });
     await page.addInitScript(watch, { readClock });

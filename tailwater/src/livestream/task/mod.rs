@@ -223,8 +223,8 @@ impl Task {
         let until = tokio::time::Instant::now() + DRAIN_PATIENCE;
         while let Some(active) = &mut self.active {
             match tokio::time::timeout_at(until, active.session.next()).await {
-                Ok(Some(SessionEvent::Slice(rendition, event))) => {
-                    self.packager.handle_slice(&rendition, event);
+                Ok(Some(SessionEvent::Slices(rendition, events))) => {
+                    self.packager.handle_slices(&rendition, events);
                     self.flush().await;
                 }
                 Ok(Some(SessionEvent::Progress(_) | SessionEvent::Broken(..))) => {}

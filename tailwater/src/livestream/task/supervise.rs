@@ -165,7 +165,7 @@ impl Task {
 
     pub(super) fn handle_session(&mut self, event: SessionEvent) {
         match event {
-            SessionEvent::Slice(rendition, event) => self.handle_slice(&rendition, event),
+            SessionEvent::Slices(rendition, events) => self.handle_slices(&rendition, events),
             SessionEvent::Progress(progress) => {
                 self.shared.update_quietly(|status| status.speed = progress.speed);
             }
@@ -176,20 +176,21 @@ impl Task {
         }
     }
 
-    fn handle_slice(&mut self, rendition: &Arc<str>, event: SliceEvent) {
+    fn handle_slices(&mut self, rendition: &Arc<str>, events: Vec<SliceEvent>) {
         let mut input = Input::Output;
         if let Some(active) = &mut self.active {
             if active.silent.remove(&**rendition) && active.silent.is_empty() {
                 input = Input::FirstOutput;
             }
-            if let SliceEvent::Segment(segment) = &event {
+            for event in &events {
+                let SliceEvent::Segment(segment) = event else { continue };
                 let end = segment.start.saturating_add(segment.duration);
                 if let Some(wall) = active.feed.arrival_of(end) {
                     self.packager.observe(segment.index, end, unix_time(wall));
                 }
             }
         }
-        self.packager.handle_slice(rendition, event);
+        self.packager.handle_slices(rendition, events);
         self.tell_machine(Instant::now(), input);
     }
 
