@@ -1,6 +1,6 @@
 //! Flags, environment and file, resolved to one checked value before anything binds.
 //!
-//! [`flags`] is what the command line can say, [`env`](mod@env) the same out of the environment, [`file`] the TOML
+//! [`flags`] is what the command line can say, [`env`](mod@env) the same out of the environment, [`file`](mod@file) the TOML
 //! with every setting, [`resolved`] the one value all of them become, [`check`] what must hold between its fields.
 //! The order is flag, environment, file, default.
 

@@ -17,7 +17,7 @@ pub const MAX_URL_BYTES: usize = 2048;
 const RTMP_PORT: u16 = 1935;
 const RTMPS_PORT: u16 = 443;
 
-/// An RTMP URL that passed [`parse`]. Its last path segment and its query are a stream key: Display and Debug hide them.
+/// An RTMP URL that passed [`parse`](SourceUrl::parse). Its last path segment and its query are a stream key: Display and Debug hide them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SourceUrl {
     url: Url,

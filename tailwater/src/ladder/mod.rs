@@ -1,7 +1,7 @@
 //! From the probed source and the configured rungs to a plan: a pure function.
 //!
-//! [`source`] is what the probe found, [`rung`] what the user asked for, [`plan`] what comes of both on a machine:
-//! sizes, [`rate`]s, encoder [`settings`], bandwidth [`bounds`]. None of it touches FFmpeg.
+//! [`source`] is what the probe found, [`rung`] what the user asked for, [`plan`](mod@plan) what comes of both on a machine:
+//! sizes, [`rate`]s, encoder [`settings`], bandwidth `bounds`. None of it touches FFmpeg.
 
 pub(crate) mod bounds;
 pub mod plan;

@@ -1,6 +1,6 @@
 //! FFmpeg: its command line, its supervisor, its pipes.
 //!
-//! [`capabilities`] is what the FFmpeg at hand can do, [`command`] turns a plan into its arguments, [`process`] is the
+//! [`capabilities`] is what the FFmpeg at hand can do, [`command`](mod@command) turns a plan into its arguments, [`process`] is the
 //! only file that touches processes, [`progress`] reads what FFmpeg reports. [`machine`] decides when FFmpeg is started,
 //! ended and started again; [`fate`] reads its last words. [`copy`] is FFmpeg as the reader of a source by URL.
 
