@@ -2,6 +2,7 @@
 
 pub mod demo;
 pub mod doctor;
+pub mod open_files;
 pub mod plan;
 pub mod serve;
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::App,
-    cli::plan,
+    cli::{open_files, plan},
     config::{Resolved, resolved::process_env},
     control::{Access, Control, Defaults},
     http::{Listener, routes::routers, tls::Tls},
@@ -52,7 +52,8 @@ impl Server {
         metrics: Option<PrometheusHandle>,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
-        config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let few_files = open_files::raise(config.limits.max_connections);
+        config.warnings.iter().chain(&few_files).for_each(|warning| tracing::warn!("{warning}"));
         let tls = match &config.tls {
             Some(files) => Some(Tls::load(files).await?),
             None => None,
