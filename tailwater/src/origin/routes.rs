@@ -97,7 +97,7 @@ impl Origin {
     async fn answer(&self, target: Target, asked: &Asked, directives: Parsed) -> Response<Body> {
         let Target { name, resource } = target;
         let Some(view) = self.0.live.livestream(name.as_str()) else {
-            return self.elsewhere(&name, resource, asked).await;
+            return Box::pin(self.elsewhere(&name, resource, asked)).await;
         };
         match resource {
             Resource::Multivariant(latency) => self.multivariant(&*view, latency, asked).await,
@@ -110,7 +110,8 @@ impl Origin {
             Resource::Part { key, rendition, msn, part } => self.part(&*view, &key, &rendition, msn, part, asked).await,
             Resource::Object(key) => match view.object(key.as_str()) {
                 Some(payload) => whole(asked, &key, payload, Caching::Immutable { ttl: view.ttl() }),
-                None => self.stored(&key, view.ttl(), asked).await,
+                // Boxed, so that ten thousand parked reloads do not each carry what a read of the store needs.
+                None => Box::pin(self.stored(&key, view.ttl(), asked)).await,
             },
         }
     }
@@ -272,7 +273,7 @@ impl Origin {
             Resource::Media { rendition, latency: Latency::Standard } => {
                 path::media_playlist_key(name, &rendition, Latency::Standard)
             }
-            Resource::Object(key) => return self.stored(&key, self.0.ttl, asked).await,
+            Resource::Object(key) => return Box::pin(self.stored(&key, self.0.ttl, asked)).await,
             _ => return response::not_found(),
         };
         let Ok(key) = Key::parse(playlist) else { return response::not_found() };
