@@ -263,6 +263,7 @@ impl Publisher {
             discontinuity: segment.discontinuity,
             init: segment.init,
             info: segment.info,
+            since: now(),
         });
         if let Some(payload) = segment.payload {
             self.uploads.push(uri, payload, now());
@@ -314,7 +315,10 @@ impl Publisher {
         }
         for (name, version) in &round.tracks {
             if let Some(track) = self.tracks.iter_mut().find(|track| track.name == *name) {
-                track.published(*version);
+                for since in track.published(*version) {
+                    let lag = now().saturating_duration_since(since);
+                    metrics::histogram!("tailwater_store_listed_seconds").record(lag.as_secs_f64());
+                }
             }
         }
         if round.multivariant {

@@ -1,6 +1,7 @@
 //! The order within one rendition: nothing is listed before it is stored, nothing overtakes. Pure.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use hls::window::{SegmentInfo, Window, WindowConfig};
 
@@ -17,6 +18,8 @@ pub(super) struct Entry {
     /// Its media initialization section, when it differs from that of the segment before.
     pub(super) init: Option<String>,
     pub(super) info: SegmentInfo,
+    /// When it was handed over.
+    pub(super) since: Instant,
 }
 
 /// One rendition's playlist in the store.
@@ -31,6 +34,8 @@ pub(super) struct Track {
     init: Option<String>,
     version: u64,
     published: u64,
+    /// Segments that no stored playlist lists yet, by the version that will.
+    unpublished: VecDeque<(u64, Instant)>,
     ending: bool,
     gaps: u64,
 }
@@ -46,6 +51,7 @@ impl Track {
             init: None,
             version: 0,
             published: 0,
+            unpublished: VecDeque::new(),
             ending: false,
             gaps: 0,
         }
@@ -89,6 +95,7 @@ impl Track {
         }
         self.window.push_segment(entry.info.clone());
         self.version += 1;
+        self.unpublished.push_back((self.version, entry.since));
         self.listed.push_back(entry);
         while self.listed.front().is_some_and(|entry| entry.msn < self.window.first_msn()) {
             self.listed.pop_front();
@@ -127,8 +134,11 @@ impl Track {
         is_news.then(|| (self.version, self.window.snapshot().render_plain()))
     }
 
-    pub(super) fn published(&mut self, version: u64) {
+    /// The playlist's version is in the store. When the segments were handed over that it is the first to list.
+    pub(super) fn published(&mut self, version: u64) -> Vec<Instant> {
         self.published = self.published.max(version);
+        let known = self.unpublished.iter().take_while(|(of, _)| *of <= version).count();
+        self.unpublished.drain(..known).map(|(_, since)| since).collect()
     }
 
     /// The playlist is put again although nothing changed: before it expires, or because the store lost it.

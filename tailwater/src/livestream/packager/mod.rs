@@ -156,7 +156,9 @@ impl Packager {
         for planned in renditions {
             if !self.renditions.iter().any(|known| known.name == planned.name) {
                 let config = self.config.window_of(&planned.name);
-                let window = Window::new(config, base, self.discontinuities);
+                // The discontinuity that this session begins with counts, once it has media.
+                let before = self.discontinuities + u64::from(self.has_history);
+                let window = Window::new(config, base, before);
                 self.add_rendition(planned.name.clone(), planned.audio_only, window);
             }
         }
@@ -530,3 +532,6 @@ fn substitute(rendition: &Rendition, renditions: &[SessionRendition]) -> Option<
     let lowest = || renditions.iter().filter(same_kind).min_by_key(|planned| planned.average_bandwidth);
     below.max_by_key(|planned| planned.average_bandwidth).or_else(lowest).map(|planned| planned.name.clone())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! The packager's rules, on made-up slices.
+
+use super::*;
+use hls::media::{AudioTrack, VideoTrack};
+
+fn config(low_latency: bool, store_first: bool) -> PackagerConfig {
+    let window =
+        WindowConfig { part_target: low_latency.then_some(Duration::from_millis(500)), ..WindowConfig::default() };
+    PackagerConfig { slug: "show".into(), window, low_latency, store_first }
+}
+
+fn packager(low_latency: bool) -> Packager {
+    Packager::new(config(low_latency, false), 0, 0, Vec::new(), false)
+}
+
+fn rungs(names: &[&str]) -> Vec<SessionRendition> {
+    let rate = |name: &str| name.trim_end_matches('p').parse::<u64>().unwrap_or(100) * 5_000;
+    names
+        .iter()
+        .map(|name| SessionRendition {
+            name: (*name).into(),
+            audio_only: *name == AUDIO,
+            bandwidth: rate(name) * 2,
+            average_bandwidth: rate(name),
+        })
+        .collect()
+}
+
+fn tracks() -> SliceEvent {
+    SliceEvent::Tracks(Tracks {
+        video: Some(VideoTrack { codec: "avc1.64001f".into(), width: 1280, height: 720, frame_rate: Some(30.0) }),
+        audio: Some(AudioTrack { codec: "mp4a.40.2".into(), sample_rate: 48_000, channels: 2 }),
+    })
+}
+
+fn second(index: u64) -> MediaTime {
+    MediaTime(i64::try_from(index).unwrap() * 1_000_000_000)
+}
+
+fn part(segment: u64, index: u32) -> SliceEvent {
+    let start = MediaTime(second(segment).0 + i64::from(index) * 500_000_000);
+    let chunks = vec![Bytes::from_static(b"half")];
+    SliceEvent::Part(Part {
+        segment,
+        index,
+        start,
+        duration: Duration::from_millis(500),
+        independent: index == 0,
+        chunks,
+    })
+}
+
+fn segment(index: u64) -> SliceEvent {
+    let chunks = vec![Bytes::from_static(b"half"), Bytes::from_static(b"half")];
+    let duration = Duration::from_secs(1);
+    SliceEvent::Segment(Segment { index, start: second(index), duration, independent: true, chunks, bytes: 8 })
+}
+
+/// Segments `range` of a session in every rung.
+fn deliver(packager: &mut Packager, names: &[&str], range: std::ops::Range<u64>) {
+    for index in range {
+        for name in names {
+            packager.handle_slices(name, vec![part(index, 0), part(index, 1), segment(index)]);
+        }
+    }
+}
+
+fn session(packager: &mut Packager, names: &[&str], range: std::ops::Range<u64>) {
+    packager.begin_session(&rungs(names), UnixTime(1_000_000_000_000));
+    names.iter().for_each(|name| packager.handle_slices(name, vec![tracks()]));
+    deliver(packager, names, range);
+}
+
+/// The newest playlist of a rendition.
+fn playlist(outputs: &[Output], rendition: &str) -> String {
+    let newest = outputs.iter().rev().find_map(|output| match output {
+        Output::Show(name, snapshot) if name == rendition => Some(snapshot.render_plain()),
+        _ => None,
+    });
+    newest.expect("it was shown")
+}
+
+fn outputs(packager: &mut Packager) -> Vec<Output> {
+    std::iter::from_fn(|| packager.poll_output()).collect()
+}
+
+fn uris(playlist: &str) -> Vec<&str> {
+    playlist.lines().filter(|line| !line.starts_with('#')).collect()
+}
+
+#[test]
+fn segment_i_of_a_session_has_the_same_number_in_every_rendition() {
+    let mut packager = packager(true);
+    session(&mut packager, &["720p", "480p"], 0..3);
+    let outputs = outputs(&mut packager);
+    for rendition in ["720p", "480p"] {
+        let playlist = playlist(&outputs, rendition);
+        let expected: Vec<_> = (0..3).map(|msn| format!("show_{rendition}_segment{msn:03}.ts")).collect();
+        assert_eq!(uris(&playlist), expected);
+    }
+}
+
+#[test]
+fn a_new_session_goes_on_after_one_discontinuity_at_the_same_number_everywhere() {
+    let mut packager = packager(true);
+    session(&mut packager, &["720p", "480p"], 0..3);
+    packager.end_session();
+    session(&mut packager, &["720p", "480p"], 0..2);
+    let outputs = outputs(&mut packager);
+    for rendition in ["720p", "480p"] {
+        let playlist = playlist(&outputs, rendition);
+        let (before, after) = playlist.split_once("#EXT-X-DISCONTINUITY\n").expect("a discontinuity");
+        assert!(before.contains("segment002") && after.contains("segment003") && !after.contains("DISCONTINUITY\n"));
+    }
+    assert_eq!(packager.discontinuities(), 1);
+}
+
+#[test]
+fn a_session_without_media_leaves_no_discontinuity() {
+    let mut packager = packager(true);
+    session(&mut packager, &["720p"], 0..2);
+    for _ in 0..3 {
+        packager.end_session();
+        packager.begin_session(&rungs(&["720p"]), UnixTime(0));
+    }
+    packager.end_session();
+    session(&mut packager, &["720p"], 0..1);
+    assert_eq!(packager.discontinuities(), 1);
+    let playlist = playlist(&outputs(&mut packager), "720p");
+    assert_eq!(playlist.matches("#EXT-X-DISCONTINUITY\n").count(), 1);
+}
+
+#[test]
+fn a_rendition_that_got_less_far_goes_on_after_a_gap_of_the_same_length() {
+    let mut packager = packager(true);
+    session(&mut packager, &["720p", "480p"], 0..2);
+    deliver(&mut packager, &["720p"], 2..3);
+    packager.end_session();
+    let playlist = playlist(&outputs(&mut packager), "480p");
+    assert!(playlist.contains("#EXT-X-GAP"), "{playlist}");
+    assert_eq!(uris(&playlist).len(), 3);
+    assert_eq!(packager.next_number(), 3);
+}
+
+#[test]
+fn a_rung_that_is_not_encoded_any_more_names_the_media_of_the_next_below() {
+    let mut packager = packager(true);
+    session(&mut packager, &["1080p", "720p", "480p"], 0..1);
+    packager.end_session();
+    outputs(&mut packager);
+    session(&mut packager, &["720p", "480p"], 0..1);
+    let outputs = outputs(&mut packager);
+    let shed = playlist(&outputs, "1080p");
+    assert_eq!(uris(&shed), ["show_1080p_segment000.ts", "show_720p_segment001.ts"]);
+    assert!(shed.contains("#EXT-X-DISCONTINUITY\n"));
+    let newest = outputs.iter().rev().find_map(|output| match output {
+        Output::Multivariants(playlists) => Some(playlists.plain.clone()),
+        _ => None,
+    });
+    assert!(!newest.expect("a new one").contains("1080p"), "new multivariant playlists leave it out");
+}
+
+#[test]
+fn a_rung_that_comes_later_begins_at_the_number_of_the_others() {
+    let mut packager = packager(true);
+    session(&mut packager, &["480p"], 0..2);
+    packager.end_session();
+    session(&mut packager, &["720p", "480p"], 0..1);
+    let playlist = playlist(&outputs(&mut packager), "720p");
+    assert_eq!(uris(&playlist), ["show_720p_segment002.ts"]);
+    assert!(playlist.contains("#EXT-X-DISCONTINUITY-SEQUENCE:1"), "{playlist}");
+}
+
+#[test]
+fn the_last_part_of_a_segment_is_never_shown_without_its_end() {
+    let mut packager = packager(true);
+    session(&mut packager, &["720p"], 0..3);
+    for output in outputs(&mut packager) {
+        if let Output::Show(_, snapshot) = output {
+            let text = snapshot.render_low_latency(&[], false);
+            assert!(!text.contains("part2"), "a third part is promised that never comes: {text}");
+        }
+    }
+}
+
+#[test]
+fn with_an_embedded_store_a_segment_is_listed_once_it_is_stored() {
+    let mut packager = Packager::new(config(true, true), 0, 0, Vec::new(), false);
+    session(&mut packager, &["720p"], 0..1);
+    assert!(packager.waits_for_store());
+    assert!(!outputs(&mut packager).iter().any(|output| matches!(output, Output::Show(..))));
+    packager.handle_stored("show_720p_segment000.ts");
+    assert_eq!(uris(&playlist(&outputs(&mut packager), "720p")), ["show_720p_segment000.ts"]);
+    deliver(&mut packager, &["720p"], 1..2);
+    packager.handle_store_timeout();
+    assert_eq!(uris(&playlist(&outputs(&mut packager), "720p")).len(), 2, "a slow store is not waited for");
+}
+
+#[test]
+fn parts_are_withheld_in_the_first_segment_when_their_names_may_be_known_with_other_bytes() {
+    let mut packager = Packager::new(config(true, false), 7, 0, Vec::new(), true);
+    session(&mut packager, &["720p"], 0..2);
+    let parts: Vec<String> = outputs(&mut packager)
+        .into_iter()
+        .filter_map(|output| match output {
+            Output::Part(key, ..) => Some(key),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(parts, ["show_720p_segment008.part0.ts", "show_720p_segment008.part1.ts"]);
+}
+
+#[test]
+fn without_low_latency_there_are_no_parts_and_no_low_latency_playlist() {
+    let mut packager = packager(false);
+    session(&mut packager, &["720p"], 0..1);
+    for output in outputs(&mut packager) {
+        match output {
+            Output::Part(..) => panic!("a part"),
+            Output::Multivariants(playlists) => assert_eq!(playlists.low_latency, None),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn everything_reaches_the_publisher_in_order_and_the_end_last() {
+    let mut packager = packager(true);
+    session(&mut packager, &["720p"], 0..2);
+    packager.end();
+    let commands: Vec<String> = outputs(&mut packager)
+        .into_iter()
+        .filter_map(|output| match output {
+            Output::Publish(Command::Rendition { name, .. }) => Some(name),
+            Output::Publish(Command::Segment(segment)) => Some(segment.info.uri),
+            Output::Publish(Command::Multivariant(_)) => Some("multivariant".into()),
+            Output::Publish(Command::End) => Some("end".into()),
+            _ => None,
+        })
+        .collect();
+    let expected = ["720p", "multivariant", "show_720p_segment000.ts", "show_720p_segment001.ts", "end"];
+    assert_eq!(commands, expected);
+}

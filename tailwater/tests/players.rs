@@ -1,0 +1,77 @@
+//! Other people's players on a real stream, half a minute each: frames advance and nothing stalls.
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use support::camera::Picture;
+use support::{Camera, Server, run};
+
+const SECONDS: &str = "30";
+
+/// A livestream of two rungs in `format`, live.
+async fn broadcast(format: &str) -> (Server, Camera) {
+    let server = Server::start(&[]);
+    let camera = Camera::show(&server.publish_url("k"), &Picture { size: "640x360", ..Picture::default() });
+    server.create("Show", "k", json!({"format": format})).await;
+    server.reaches("show", "live").await;
+    (server, camera)
+}
+
+/// Plays in headless Chromium; the harness fails on a fatal error, no start, or a stall.
+fn plays(player: &str, url: &str) -> Value {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let output = Command::new("node")
+        .arg(root.join("tests/browser/play.mjs"))
+        .args(["--player", player, "--url", url, "--seconds", SECONDS, "--json"])
+        .output()
+        .expect("node is installed");
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{player} {url}: {report} {complaints}");
+    let report: Value = serde_json::from_str(&report).expect("a report");
+    assert!(report["advancedSeconds"].as_f64().is_some_and(|seconds| seconds > 28.0), "{report}");
+    assert!(report["framesDecoded"].as_u64().is_some_and(|frames| frames > 800), "{report}");
+    assert_eq!(report["stalls"]["count"], 0, "{report}");
+    report
+}
+
+#[tokio::test]
+async fn chromium_plays_the_plain_playlist_with_hls_js_and_with_video_js() {
+    let (server, _camera) = broadcast("ts").await;
+    plays("hls", &server.url("/live/show/playlist.m3u8"));
+    plays("videojs", &server.url("/live/show/playlist.m3u8"));
+}
+
+#[tokio::test]
+async fn chromium_plays_low_latency_in_mpeg_ts_with_hls_js_and_on_the_player_page() {
+    let (server, _camera) = broadcast("ts").await;
+    plays("hls", &server.url("/live/show/low-latency.m3u8"));
+    let report = plays("page", &server.url("/watch/show"));
+    assert_eq!(report["page"]["mode"], "low-latency", "{report}");
+}
+
+#[tokio::test]
+async fn chromium_plays_low_latency_in_cmaf_with_hls_js_and_with_shaka() {
+    let (server, _camera) = broadcast("cmaf").await;
+    plays("hls", &server.url("/live/show/low-latency.m3u8"));
+    plays("shaka", &server.url("/live/show/low-latency.m3u8"));
+}
+
+#[tokio::test]
+async fn vlc_plays_the_plain_playlist() {
+    let (server, _camera) = broadcast("ts").await;
+    let url = server.url("/live/show/playlist.m3u8");
+    let play = ["cvlc", "-vv", "--vout=dummy", "--aout=dummy", "--run-time=15", "--play-and-exit", &url];
+    // VLC refuses to run as root.
+    let is_root = run("id", &["-u"]).1.trim() == "0";
+    let (ok, _, log) = match is_root {
+        true => run("runuser", &[&["-u", "nobody", "--"], &play[..]].concat()),
+        false => run(play[0], &play[1..]),
+    };
+    assert!(ok, "{log}");
+    assert!(log.contains("Received first picture"), "{log}");
+    assert!(!log.contains("could not open") && !log.contains("Failed to create demuxer"), "{log}");
+}
