@@ -142,7 +142,6 @@ fn unwanted(auto_start: Option<Box<Resolved>>, registry: &Registry) -> Unwanted 
             name,
             title: path.key().to_owned(),
             source: SourceRequest::Own(own_url(path)?),
-            backup: None,
             ladder: config.ladder.clone(),
             window: config.window,
             ttl: config.ttl,

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
-use super::{ConfigError, HumanDuration, Resolved};
+use super::{ConfigError, HumanDuration, OnLoss, Resolved};
 use crate::ladder::validate_rungs;
 
 /// RFC 8216bis 6.2.2: a live playlist never gets shorter than three target durations.
@@ -64,6 +64,15 @@ pub fn values(resolved: &Resolved) -> Result<(), ConfigError> {
         .map_err(|error| invalid("ladder", error.to_string()))?;
     api(resolved)?;
     addresses(resolved)?;
+    if resolved.on_loss == OnLoss::Slate {
+        let message = "a slate is not made yet: leave it out, and playlists stay as they are until the source is back";
+        return Err(invalid("on_loss", message.into()));
+    }
+    if resolved.resume {
+        let message = "livestreams are not taken up again by themselves after a restart yet: leave it out, and POST again; \
+                       numbers go on where they were";
+        return Err(invalid("resume", message.into()));
+    }
     if resolved.live_window.duration < Duration::from_secs(10) {
         return Err(invalid("live_window", "its duration must be at least 10s: low latency is made of it".into()));
     }

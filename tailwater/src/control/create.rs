@@ -98,7 +98,10 @@ impl CreateBody {
     pub fn check(self, defaults: &Defaults) -> Result<CreateRequest, ApiError> {
         let name = StreamName::from_title(&self.stream_name)?;
         let source = self.source(defaults)?;
-        let backup = self.backup_url.as_deref().map(|url| pulled(url, defaults)).transpose()?;
+        if self.backup_url.is_some() {
+            let sentence = "a backup source is not switched to yet: leave out backupUrl";
+            return Err(ApiError::bad_request("unsupported", sentence));
+        }
         let window = self.window.map_or(defaults.window, |window| window.0);
         let ttl = self.ttl.map_or(defaults.ttl, |ttl| ttl.0);
         let ladder = self.ladder(&defaults.ladder)?;
@@ -107,7 +110,7 @@ impl CreateBody {
                 ApiError::bad_request(if setting == "ttl" { "invalid-ttl" } else { "invalid-window" }, sentence)
             })?;
         }
-        Ok(CreateRequest { name, title: self.stream_name, source, backup, ladder, window, ttl, force: self.force })
+        Ok(CreateRequest { name, title: self.stream_name, source, ladder, window, ttl, force: self.force })
     }
 
     fn source(&self, defaults: &Defaults) -> Result<SourceRequest, ApiError> {

@@ -26,8 +26,6 @@ pub struct CreateRequest {
     pub title: String,
     /// Where the media comes from.
     pub source: SourceRequest,
-    /// Where it comes from while `source` is lost.
-    pub backup: Option<SourceRequest>,
     /// The ladder and what goes with it.
     pub ladder: LadderConfig,
     /// How much of the past a playlist lists.

@@ -1,6 +1,6 @@
 //! A real server, real encoders, plain HTTP: what the end-to-end tests have in common.
 // Each test binary uses some of it, and none exports it.
-#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
+#![allow(dead_code, unused_imports, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
 pub mod camera;
 pub mod playlist;
