@@ -86,6 +86,8 @@ pub(super) struct Rendition {
     inits: u64,
     /// Whose media it names in this session.
     source: Option<String>,
+    /// The parts of the open segment, each in one piece.
+    parts: Vec<Bytes>,
     /// Waits for the store, see `store_first`.
     closing: Option<SegmentInfo>,
     /// Its playlist is not shown as it is.
@@ -243,6 +245,7 @@ impl Packager {
         self.handle_store_timeout();
         if let Some(session) = self.session.take() {
             self.has_history |= session.started;
+            self.renditions.iter_mut().for_each(|rendition| rendition.parts.clear());
             self.fill(self.next_number());
         }
         self.show_changes();
@@ -316,6 +319,7 @@ impl Packager {
             init: None,
             inits: 0,
             source: None,
+            parts: Vec::new(),
             closing: None,
             changed: false,
         });
@@ -342,8 +346,11 @@ impl Packager {
         }
         let date = self.date(part.segment, part.start);
         let uri = self.config.window_of(rung).part_uri(msn, part.index);
-        let payload = Payload::from(part.chunks);
-        self.outputs.push_back(Output::Part(uri.clone(), payload, date));
+        let bytes = in_one_piece(part.chunks);
+        if let Some(rendition) = self.rendition_mut(rung) {
+            rendition.parts.push(bytes.clone());
+        }
+        self.outputs.push_back(Output::Part(uri.clone(), Payload::from(bytes), date));
         for index in self.listing(rung) {
             self.close(index);
             self.follow(index, rung);
@@ -358,7 +365,9 @@ impl Packager {
         self.start();
         let date = self.date(segment.index, segment.start);
         let uri = self.config.window_of(rung).segment_uri(msn);
-        let payload = Payload::from(segment.chunks);
+        let parts = self.rendition_mut(rung).map(|rendition| std::mem::take(&mut rendition.parts)).unwrap_or_default();
+        let whole = parts.iter().map(|part| part.len() as u64).sum::<u64>() == segment.bytes;
+        let payload = if whole { Payload::from(parts) } else { Payload::from(in_one_piece(segment.chunks)) };
         self.outputs.push_back(Output::Segment(uri.clone(), payload.clone(), date));
         let raised =
             self.rendition_mut(rung).is_some_and(|rendition| rendition.meter.observe(segment.bytes, segment.duration));
@@ -514,6 +523,12 @@ impl Rendition {
             self.meter = Meter::new(target_duration, peak, average);
         }
     }
+}
+
+/// The one copy on the way from the pipe to the socket. FFmpeg writes frame by frame; a socket wants more at a time, and
+/// the buffers that were read into are free again.
+fn in_one_piece(chunks: Vec<Bytes>) -> Bytes {
+    Payload::from(chunks).contiguous()
 }
 
 fn end_date(window: &Window) -> Option<UnixTime> {
