@@ -141,3 +141,283 @@ async fn the_pipes_hold_what_was_planned_and_ffmpeg_ends_cleanly(#[values(Format
         assert_eq!(packets(directory.path(), &rendition.name, bytes, "a").is_empty(), !rendition.audio);
     }
 }
+
+/// Mean SSIM of a rendition's first ten pictures against the source's, frame by frame in order.
+fn ssim_of_the_start(directory: &Path, source: &[u8], rendition: &[u8]) -> f64 {
+    let (of, with) = (directory.join("rendition"), directory.join("source.flv"));
+    std::fs::write(&of, rendition).unwrap();
+    std::fs::write(&with, source).unwrap();
+    let graph = "[0:v]setpts=N/30/TB,trim=end_frame=10[a];[1:v]setpts=N/30/TB,trim=end_frame=10[b];[a][b]ssim";
+    let mut command = Command::new("ffmpeg");
+    command.args(["-hide_banner", "-nostdin", "-i"]).arg(of).arg("-i").arg(with);
+    let printed = command.args(["-lavfi", graph, "-f", "null", "-"]).output().unwrap().stderr;
+    let printed = String::from_utf8_lossy(&printed).into_owned();
+    let value = printed.rsplit_once("All:").unwrap_or_else(|| panic!("{printed}")).1;
+    value.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// The first key frame is not lost to probing, and no picture is shifted by one.
+#[rstest]
+#[tokio::test]
+async fn the_first_pictures_are_the_sources(
+    #[values(Format::Ts, Format::Cmaf)] format: Format,
+    #[values(true, false)] low_latency: bool,
+) {
+    let plan = planned(&source(320, 180, 30.0), &config(format, low_latency));
+    let camera = camera("320x180", "30", 1.5, &["video"]);
+    let plan = Plan { audio: None, renditions: without_audio(&plan), ..plan };
+    let (renditions, exit) = transcode(&plan, camera.clone()).await;
+    assert!(exit.clean, "{exit:?}");
+    let directory = tempfile::tempdir().unwrap();
+    let ssim = ssim_of_the_start(directory.path(), &camera, &renditions["180p"]);
+    assert!(ssim > 0.9, "{ssim}");
+}
+
+fn without_audio(plan: &Plan) -> Vec<tailwater::ladder::PlannedRendition> {
+    let video = plan.renditions.iter().filter(|rendition| rendition.video.is_some());
+    video.map(|rendition| tailwater::ladder::PlannedRendition { audio: false, ..rendition.clone() }).collect()
+}
+
+/// Bytes of the AAC frames, each as ffprobe hashes it, in order.
+fn audio_hashes(directory: &Path, name: &str, bytes: &[u8]) -> Vec<String> {
+    let file = directory.join(name);
+    std::fs::write(&file, bytes).unwrap();
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-nostdin", "-i"]).arg(file).args(["-map", "0:a", "-c", "copy"]);
+    let output = command.args(["-f", "framehash", "-hash", "md5", "-"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter(|line| !line.starts_with('#')).map(|line| line.rsplit(',').next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn audio_is_the_same_bits_in_every_ts_rendition() {
+    let plan = planned(&source(320, 180, 30.0), &config(Format::Ts, true));
+    let (renditions, _) = transcode(&plan, camera("320x180", "30", 2.0, &["video", "audio"])).await;
+    let directory = tempfile::tempdir().unwrap();
+    let [high, low] = ["180p", "90p"].map(|name| audio_hashes(directory.path(), name, &renditions[name]));
+    assert!(high.len() > 90, "{}", high.len());
+    assert_eq!(high, low);
+}
+
+/// A flash and a beep at one instant of the source are at one instant of every rendition. The encoder's own audio
+/// starts 1024 samples early, so that the first packet lies at 10 s less 21.3 ms.
+#[rstest]
+#[tokio::test]
+async fn audio_and_video_keep_step(
+    #[values(Format::Ts, Format::Cmaf)] format: Format,
+    #[values(true, false)] low_latency: bool,
+) {
+    let plan = planned(&source(320, 180, 30.0), &config(format, low_latency));
+    let (renditions, _) = transcode(&plan, camera("320x180", "30", 2.0, &["video", "audio"])).await;
+    let directory = tempfile::tempdir().unwrap();
+    let audio_of = if format == Format::Ts { "90p" } else { "audio" };
+    let video = packets(directory.path(), "90p", &renditions["90p"], "v");
+    let audio = packets(directory.path(), "audio", &renditions[audio_of], "a");
+    assert_eq!(video[0].0, 10.0);
+    let priming = 1024.0 / 48_000.0;
+    assert!((audio[0].0 - (10.0 - priming)).abs() < 0.001, "{}", audio[0].0);
+    // Nothing drifts: the hundredth packet lies where a hundred frames of audio end.
+    assert!((audio[90].0 - (10.0 - priming + 90.0 * priming)).abs() < 0.001, "{}", audio[90].0);
+}
+
+#[rstest]
+#[case::portrait(180, 320, "180x320", &[(180, 320), (90, 160)])]
+#[case::four_to_three(320, 240, "320x240", &[(240, 180), (120, 90)])]
+#[case::odd(321, 181, "322x182", &[(320, 180), (160, 90)])]
+#[tokio::test]
+async fn pictures_have_the_planned_size(
+    #[case] width: u32,
+    #[case] height: u32,
+    #[case] size: &str,
+    #[case] expected: &[(u32, u32)],
+) {
+    let plan = planned(&source(width, height, 30.0), &config(Format::Ts, true));
+    let (renditions, _) = transcode(&plan, camera(size, "30", 1.0, &["video", "audio"])).await;
+    let directory = tempfile::tempdir().unwrap();
+    for (rendition, expected) in plan.renditions.iter().zip(expected) {
+        let file = directory.path().join(&rendition.name);
+        std::fs::write(&file, &renditions[&rendition.name]).unwrap();
+        let mut command = Command::new("ffprobe");
+        command.args(["-v", "error", "-select_streams", "v", "-of", "csv=p=0", "-show_entries"]);
+        let output = command.arg("stream=width,height,pix_fmt,sample_aspect_ratio").arg(file).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.starts_with(&format!("{},{},1:1,yuv420p", expected.0, expected.1)), "{text}");
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_source_of_one_track_makes_what_there_is(
+    #[values(Format::Ts, Format::Cmaf)] format: Format,
+    #[values("audio", "video")] track: &str,
+) {
+    let mut source = source(320, 180, 30.0);
+    match track {
+        "audio" => source.video = None,
+        _ => source.audio = None,
+    }
+    let plan = planned(&source, &config(format, true));
+    let (renditions, exit) = transcode(&plan, camera("320x180", "30", 1.5, &[track])).await;
+    assert!(exit.clean, "{exit:?}");
+    let directory = tempfile::tempdir().unwrap();
+    for (name, bytes) in &renditions {
+        let of = |kind: &str| packets(directory.path(), name, bytes, kind).len();
+        let (video, audio) = (of("v"), of("a"));
+        assert!(
+            if track == "audio" { video == 0 && audio > 60 } else { audio == 0 && video >= 44 },
+            "{name}: {video}, {audio}"
+        );
+    }
+}
+
+/// Video must not wait for sound that does not come: all of it is out while the input is still open.
+#[tokio::test]
+async fn missing_audio_does_not_hold_video() {
+    let plan = planned(&source(320, 180, 30.0), &config(Format::Ts, true));
+    let silent = camera("320x180", "30", 2.0, &["video"]);
+    let mut with_audio = camera("320x180", "30", 0.2, &["video", "audio"]);
+    // The header and configurations of a camera with a microphone, then two seconds without a sound.
+    let heard = with_audio.len();
+    with_audio.truncate(heard);
+    let Running { mut stdin, mut outputs, progress, handle } = Transcoder::spawn(Path::new("ffmpeg"), &plan).unwrap();
+    drop(progress);
+    stdin.write_all(&with_audio).await.unwrap();
+    stdin.write_all(&shifted(&silent[13..], 200)).await.unwrap();
+    let (_, mut pipe) = outputs.swap_remove(0);
+    let others = tokio::spawn(async move {
+        for (_, mut pipe) in outputs {
+            tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await.unwrap();
+        }
+    });
+    let mut bytes = Vec::new();
+    let directory = tempfile::tempdir().unwrap();
+    let wait = async {
+        loop {
+            pipe.read_buf(&mut bytes).await.unwrap();
+            // The last frames are behind the filter and the next picture.
+            if bytes.len() > 60_000 && packets(directory.path(), "v", &bytes, "v").len() >= 55 {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("video is held back");
+    drop(stdin);
+    drop(pipe);
+    others.await.unwrap();
+    handle.wait().await;
+}
+
+/// The tags with their timestamps moved, sequence headers and metadata left out of a running FLV's way.
+fn shifted(mut tags: &[u8], by: u32) -> Vec<u8> {
+    let mut moved = Vec::new();
+    while tags.len() >= 11 {
+        let size = u32::from_be_bytes([0, tags[1], tags[2], tags[3]]) as usize + 15;
+        let (tag, rest) = tags.split_at(size);
+        let time = u32::from_be_bytes([tag[7], tag[4], tag[5], tag[6]]) + by;
+        let mut tag = tag.to_vec();
+        let bytes = time.to_be_bytes();
+        (tag[7], tag[4], tag[5], tag[6]) = (bytes[0], bytes[1], bytes[2], bytes[3]);
+        moved.extend(tag);
+        tags = rest;
+    }
+    moved
+}
+
+/// The state letter of a process, or `None` when it is gone; a zombie is `Z`.
+fn process_state(id: i32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().next().map(str::to_owned)
+}
+
+async fn gone(id: i32) {
+    let wait = async {
+        while process_state(id).is_some() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), wait).await.unwrap_or_else(|_| panic!("{:?}", process_state(id)));
+}
+
+#[tokio::test]
+async fn a_dropped_handle_leaves_no_process_and_no_zombie() {
+    let plan = planned(&source(320, 180, 30.0), &config(Format::Ts, true));
+    let running = Transcoder::spawn(Path::new("ffmpeg"), &plan).unwrap();
+    let id = running.handle.id();
+    assert!(process_state(id).is_some());
+    drop(running);
+    gone(id).await;
+}
+
+#[tokio::test]
+async fn a_killed_ffmpeg_is_reported_with_its_signal_and_is_gone() {
+    let plan = planned(&source(320, 180, 30.0), &config(Format::Cmaf, true));
+    let running = Transcoder::spawn(Path::new("ffmpeg"), &plan).unwrap();
+    let id = running.handle.id();
+    running.handle.kill();
+    let exit = running.handle.wait().await;
+    assert_eq!((exit.signal, exit.clean), (Some(9), false));
+    gone(id).await;
+    assert_eq!(running.handle.wait().await, exit, "may be asked again");
+}
+
+/// What a server killed with SIGKILL leaves behind: the input ends, the readers are gone, nobody signals.
+#[tokio::test]
+async fn without_its_server_ffmpeg_ends_by_itself() {
+    let plan = planned(&source(320, 180, 30.0), &config(Format::Ts, true));
+    let Running { mut stdin, outputs, progress, handle } = Transcoder::spawn(Path::new("ffmpeg"), &plan).unwrap();
+    stdin.write_all(&camera("320x180", "30", 1.0, &["video", "audio"])).await.unwrap();
+    drop((stdin, outputs, progress));
+    let exit = tokio::time::timeout(Duration::from_secs(5), handle.wait()).await.expect("FFmpeg lives on");
+    assert_eq!(exit.signal, None, "{exit:?}");
+}
+
+#[tokio::test]
+async fn ffmpegs_last_words_are_kept_and_bounded() {
+    let plan = planned(&source(320, 180, 30.0), &config(Format::Ts, true));
+    let (_, exit) = transcode(&plan, vec![b'x'; 100_000]).await;
+    assert!(!exit.clean);
+    assert!(!exit.last_lines.is_empty() && exit.last_lines.len() <= 20, "{exit:?}");
+    assert!(exit.last_lines.iter().all(|line| line.len() <= 500));
+}
+
+#[tokio::test]
+async fn an_ffmpeg_that_is_not_there_is_a_sentence() {
+    let plan = planned(&source(320, 180, 30.0), &config(Format::Ts, true));
+    let error = Transcoder::spawn(Path::new("/nowhere/ffmpeg"), &plan).unwrap_err();
+    assert!(error.to_string().starts_with("FFmpeg was not found (/nowhere/ffmpeg)"), "{error}");
+    let error = tailwater::transcode::capabilities::probe(Path::new("/nowhere/ffmpeg")).await.unwrap_err();
+    assert!(error.to_string().contains("FFMPEG_PATH"), "{error}");
+}
+
+#[tokio::test]
+async fn the_ffmpeg_at_hand_is_probed_and_reported() {
+    let probed = tailwater::transcode::capabilities::probe(Path::new("ffmpeg")).await;
+    let checks = tailwater::transcode::capabilities::report(&probed);
+    let caps = probed.unwrap();
+    assert!(caps.has_encoder("libx264") && caps.has_encoder("aac") && !caps.has_encoder("="));
+    assert!(caps.filters.contains("scale"));
+    assert!(checks.len() >= 5, "{checks:?}");
+    assert_eq!(caps.flv_fourcc, caps.version.at_least(6, 1));
+}
+
+#[tokio::test]
+async fn what_is_not_ffmpeg_is_told_apart() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let script = |name: &str, text: &str, mode: u32| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    let cases = [
+        (script("plain", "#!/bin/sh\n", 0o644), "cannot be run"),
+        (script("other", "#!/bin/sh\necho hello\n", 0o755), "does not answer like FFmpeg (hello)"),
+        (script("old", "#!/bin/sh\necho ffmpeg version 4.4.2 Copyright\n", 0o755), "5.1 or newer is needed"),
+        (script("bare", "#!/bin/sh\necho ffmpeg version 7.1 Copyright\n", 0o755), "was built without libx264"),
+    ];
+    for (path, words) in cases {
+        let error = tailwater::transcode::capabilities::probe(&path).await.unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}

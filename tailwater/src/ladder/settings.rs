@@ -99,14 +99,14 @@ pub(crate) fn encode_settings(
     let bitrate = rung.video_bitrate;
     // Low latency: no lookahead plans the buffer, so that a tight peak costs little; standard: room for what it plans.
     let (maxrate, bufsize) = match config.low_latency {
-        true => (bitrate, bitrate * 3 / 4),
+        true => (bitrate, bitrate * 6 / 10),
         false => (bitrate * 11 / 10, bitrate),
     };
     EncodeSettings {
         encoder,
         preset: preset.unwrap_or_else(|| default_preset(encoder, config.low_latency).to_owned()),
         tuning: match encoder {
-            Encoder::X264 if tuned => x264_tuning(config.low_latency),
+            Encoder::X264 if tuned => x264_tuning(size, config.low_latency),
             _ => Vec::new(),
         },
         bitrate,
@@ -127,12 +127,17 @@ fn default_preset(encoder: Encoder, low_latency: bool) -> &'static str {
     }
 }
 
-/// Between `superfast` and `veryfast`: what of the latter pays.
-fn x264_tuning(low_latency: bool) -> Vec<(&'static str, String)> {
-    let shared = [("subme", "2"), ("ref", "1"), ("trellis", "0"), ("me", "hex")];
-    let standard = [("mbtree", "1"), ("rc-lookahead", "15"), ("weightp", "1"), ("bframes", "3")];
-    let chosen = if low_latency { shared.to_vec() } else { [shared.to_vec(), standard.to_vec()].concat() };
-    chosen.into_iter().map(|(key, value)| (key, value.to_owned())).collect()
+/// Between `superfast` and `veryfast`: what of the latter pays, by the size of the picture. Large pictures hold most of
+/// the work and gain little from finer searches; small ones are cheap and gain most. `docs/ENCODING.md` has the figures.
+fn x264_tuning((width, height): (u32, u32), low_latency: bool) -> Vec<(&'static str, String)> {
+    let search: &[(&str, &str)] = match width * height {
+        0..=600_000 => &[("subme", "3"), ("me", "hex"), ("ref", "2")],
+        600_001..=1_400_000 if !low_latency => &[("subme", "1")],
+        _ => &[("subme", "2")],
+    };
+    let lookahead = if width * height <= 600_000 { "15" } else { "10" };
+    let planning: &[(&str, &str)] = if low_latency { &[] } else { &[("mbtree", "1"), ("rc-lookahead", lookahead)] };
+    search.iter().chain(planning).map(|(key, value)| (*key, (*value).to_owned())).collect()
 }
 
 /// Encoder threads of one rung. In low latency they are slices, which cost bits: as few as keep up.

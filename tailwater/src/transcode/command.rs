@@ -73,8 +73,9 @@ fn global(args: &mut Args, plan: &Plan, descriptors: Descriptors) {
 
 /// Sequence headers come first in the FLV and its header names the tracks, so that nothing has to be probed: with this
 /// little, FFmpeg writes its first bytes a tenth of a second after the first key frame instead of after two seconds.
+/// No `-fflags nobuffer`: FFmpeg then drops what it read while probing, and that is the first key frame.
 fn input(args: &mut Args, plan: &Plan) {
-    args.pair("-fflags", "+nobuffer").pair("-probesize", 32).pair("-analyzeduration", 1);
+    args.pair("-probesize", 32).pair("-analyzeduration", 1);
     if let Some(hardware) = vaapi(plan) {
         args.pair("-vaapi_device", hardware);
     }
