@@ -63,7 +63,7 @@ fn arguments(url: &SourceUrl, address: IpAddr) -> Vec<OsString> {
     add(&["-hide_banner", "-nostats", "-loglevel", "level+error", "-progress", "pipe:4", "-stats_period", "10"]);
     // Nothing but RTMP and what carries it, whatever the other end answers.
     add(&["-protocol_whitelist", "rtmp,rtmps,tcp,tls,crypto", "-rw_timeout", "10000000"]);
-    add(&["-fflags", "+nobuffer", "-probesize", "500k", "-analyzeduration", "1000000", "-rtmp_live", "live"]);
+    add(&["-probesize", "500k", "-analyzeduration", "1000000", "-rtmp_live", "live"]);
     let (input, tc_url) = addressed(url, address);
     if let Some(tc_url) = tc_url {
         add(&["-rtmp_tcurl", &tc_url]);
