@@ -187,7 +187,7 @@ fn ts_outputs(args: &mut Args, plan: &Plan, descriptors: Descriptors) {
             format!(
                 "[f=mpegts:select=\\'{}\\':{}]pipe:{}",
                 select.join(","),
-                ts_options(plan).join(":"),
+                ts_options(plan, rendition.video.is_some()).join(":"),
                 descriptors.first_output + index as i32
             )
         })
@@ -196,7 +196,7 @@ fn ts_outputs(args: &mut Args, plan: &Plan, descriptors: Descriptors) {
     args.0.push(slaves.join("|").into());
 }
 
-fn ts_options(plan: &Plan) -> Vec<String> {
+fn ts_options(plan: &Plan, has_video: bool) -> Vec<String> {
     let mut options = vec![
         "flush_packets=1".to_owned(),
         format!("output_ts_offset={}", plan.origin.as_secs_f64()),
@@ -206,7 +206,13 @@ fn ts_options(plan: &Plan) -> Vec<String> {
         // A part can begin at any frame and must begin with PAT and PMT (RFC 8216bis 3.1.1); an audio frame leaves as
         // soon as it is there instead of waiting for company.
         options.push("mpegts_flags=+pat_pmt_at_frames".to_owned());
+    }
+    if plan.low_latency || !has_video {
         options.push("pes_payload_size=0".to_owned());
+    }
+    if !has_video {
+        // Sound alone is cut where PAT and PMT stand: before every frame then, not each tenth of a second.
+        options.push("pat_period=0.02".to_owned());
     }
     options
 }

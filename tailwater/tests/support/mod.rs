@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
 pub mod camera;
+pub mod nginx;
 pub mod playlist;
 pub mod server;
 
