@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use rstest::rstest;
-use tailwater::ladder::{AudioSource, Format, LadderConfig, Plan, Rung, SourceInfo, VideoSource, plan};
+use tailwater::ladder::{AudioSource, Format, LadderConfig, Plan, Rung, SourceInfo, VideoCodec, VideoSource, plan};
 use tailwater::transcode::{Capabilities, Exit, Running, Transcoder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -140,6 +140,92 @@ async fn the_pipes_hold_what_was_planned_and_ffmpeg_ends_cleanly(#[values(Format
         assert_eq!(packets(directory.path(), &rendition.name, bytes, "v").is_empty(), rendition.video.is_none());
         assert_eq!(packets(directory.path(), &rendition.name, bytes, "a").is_empty(), !rendition.audio);
     }
+}
+
+/// The tuned settings have B-frames in standard latency: what is shown first is still shown at session zero.
+#[tokio::test]
+async fn b_frames_do_not_shift_the_picture() {
+    let tuned = LadderConfig { preset: None, ..config(Format::Ts, false) };
+    let plan = planned(&source(320, 180, 29.97), &tuned);
+    let (renditions, exit) = transcode(&plan, camera("320x180", "30000/1001", 3.3, &["video", "audio"])).await;
+    assert!(exit.clean, "{exit:?}");
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["180p", "90p"] {
+        let packets = packets(directory.path(), name, &renditions[name], "v");
+        assert!(packets.iter().any(|packet| packet.0 - packet.1 > 0.03), "{name} has B-frames");
+        let keys: Vec<f64> = packets.iter().filter(|packet| packet.2).map(|packet| packet.0).collect();
+        let expected = [10.0, 11.001, 12.002, 13.003];
+        assert!(keys.iter().zip(expected).all(|(key, expected)| (key - expected).abs() < 0.0005), "{keys:?}");
+    }
+}
+
+/// First decoding time and composition offset of an MP4's first sample, in seconds, read from `tfdt` and `trun`.
+/// ffprobe would shift them: its demuxer adds the largest negative offset to all.
+fn first_sample(bytes: &[u8]) -> (f64, f64) {
+    let find = |name: &[u8]| bytes.windows(4).position(|window| window == name).unwrap() + 4;
+    let number = |at: usize| f64::from(i32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()));
+    let timescale = number(find(b"mdhd") + 12);
+    let decoding = number(find(b"tfdt") + 8);
+    let trun = find(b"trun");
+    let flags = u32::from_be_bytes(bytes[trun..trun + 4].try_into().unwrap()) & 0x00ff_ffff;
+    let skipped = [1, 4, 0x100, 0x200, 0x400].iter().filter(|flag| flags & **flag != 0).count();
+    let offset = if flags & 0x800 == 0 { 0.0 } else { number(trun + 8 + 4 * skipped) };
+    (decoding / timescale, offset / timescale)
+}
+
+#[tokio::test]
+async fn in_cmaf_b_frames_have_negative_offsets_and_no_edit_list() {
+    let tuned = LadderConfig { preset: None, ..config(Format::Cmaf, false) };
+    let plan = planned(&source(320, 180, 30.0), &tuned);
+    let (renditions, exit) = transcode(&plan, camera("320x180", "30", 2.0, &["video", "audio"])).await;
+    assert!(exit.clean, "{exit:?}");
+    for (name, bytes) in &renditions {
+        assert!(!bytes.windows(4).any(|window| window == b"elst"), "{name}");
+        let (decoding, offset) = first_sample(bytes);
+        let first = if name == "audio" { 10.0 - 1024.0 / 48_000.0 } else { 10.0 };
+        assert!((decoding + offset - first).abs() < 0.001, "{name}: {decoding} + {offset}");
+    }
+}
+
+/// HEVC and AV1 rungs where FFmpeg has the encoders: sample entries that players take, key frames at each second.
+#[rstest]
+#[case("libx265", VideoCodec::Hevc, "hvc1", "30", 30.0, true)]
+#[case("libx265", VideoCodec::Hevc, "hvc1", "30000/1001", 29.97, false)]
+#[case("libsvtav1", VideoCodec::Av1, "av01", "30", 30.0, true)]
+#[case("libsvtav1", VideoCodec::Av1, "av01", "30", 30.0, false)]
+#[case("libaom-av1", VideoCodec::Av1, "av01", "30000/1001", 29.97, true)]
+#[tokio::test]
+async fn other_codecs_keep_the_same_key_frames(
+    #[case] encoder: &str,
+    #[case] codec: VideoCodec,
+    #[case] entry: &str,
+    #[case] rate: &str,
+    #[case] announced: f64,
+    #[case] low_latency: bool,
+) {
+    let caps = tailwater::transcode::capabilities::probe(Path::new("ffmpeg")).await.unwrap();
+    if !caps.has_encoder(encoder) {
+        eprintln!("this FFmpeg has no {encoder}");
+        return;
+    }
+    let rungs = vec![Rung::new("180p", 180, 300_000), Rung { codec, ..Rung::new("90p", 90, 100_000) }];
+    let config = LadderConfig { rungs, ..config(Format::Cmaf, low_latency) };
+    let plan = plan(&source(320, 180, announced), &config, &caps).unwrap();
+    let (renditions, exit) = transcode(&plan, camera("320x180", rate, 3.3, &["video", "audio"])).await;
+    assert!(exit.clean, "{exit:?}");
+    let directory = tempfile::tempdir().unwrap();
+    let keys = |name: &str| -> Vec<f64> {
+        let packets = packets(directory.path(), name, &renditions[name], "v");
+        // Relative to the first, for ffprobe's shift of B-frames.
+        packets.iter().filter(|packet| packet.2).map(|packet| packet.0 - packets[0].0).collect()
+    };
+    let (reference, other) = (keys("180p"), keys("90p"));
+    assert_eq!(reference.len(), 4, "{reference:?}");
+    assert_eq!(other.len(), 4, "{other:?}");
+    assert!(reference.iter().zip(&other).all(|(a, b)| (a - b).abs() < 0.001), "{reference:?} {other:?}");
+    assert!(renditions["90p"].windows(4).any(|window| window == entry.as_bytes()));
+    let (decoding, offset) = first_sample(&renditions["90p"]);
+    assert!((decoding + offset - 10.0).abs() < 0.001, "{decoding} + {offset}");
 }
 
 /// Mean SSIM of a rendition's first ten pictures against the source's, frame by frame in order.

@@ -223,12 +223,13 @@ fn plan_video(
     // Nothing is decoded faster than the fastest rung needs it.
     let slowest = divisors.iter().copied().fold(1, lcm);
     plan.frame_rate = Some(source_rate);
-    plan.key_rate = Some(source_rate.divided(slowest));
+    let key_rate = source_rate.divided(slowest);
+    plan.key_rate = Some(key_rate);
     for (index, (rung, divisor)) in rungs.iter().zip(divisors).enumerate() {
         let copy = index == 0 && copy_top;
         let (width, height) = if copy { (video.width, video.height) } else { scaled(video, rung) };
         let frame_rate = source_rate.divided(divisor);
-        let encoder = Encoder::choose(rung, config, caps)?;
+        let encoder = Encoder::choose(rung, key_rate, config, caps)?;
         let settings = encode_settings(rung, encoder, (width, height), frame_rate, config, caps);
         plan.renditions.push(video_rendition(plan, rung, settings, copy, frame_rate, divisor, (width, height), config));
     }

@@ -237,6 +237,9 @@ fn encoders_are_taken_when_there_and_missed_by_name() {
         caps
     };
     assert_eq!(encoder(&without(&["libsvtav1"])), Ok(Encoder::Aom));
+    // Frames that no whole number of fills a second need forced key frames, which SVT does not get.
+    let ntsc = plan(&h264(1280, 720, 29.97), &config, &without(&["libaom-av1"])).unwrap_err();
+    assert!(ntsc.to_string().contains("libaom-av1, at this frame rate"), "{ntsc}");
     let error = encoder(&without(&["libsvtav1", "libaom-av1"])).unwrap_err();
     assert!(matches!(error, PlanError::NoEncoder { .. }), "{error}");
 }

@@ -1,5 +1,7 @@
 //! How a rung is encoded: which encoder, its preset and tuning, its rate control. Measured in `docs/ENCODING.md`.
 
+use std::time::Duration;
+
 use super::plan::PlanError;
 use super::rate::Rational;
 use super::rung::{EncoderChoice, LadderConfig, Rung};
@@ -38,13 +40,22 @@ impl Encoder {
     ///
     /// # Errors
     /// [`PlanError::NoEncoder`] and [`PlanError::HardwareMissing`]: nothing is replaced silently.
-    pub fn choose(rung: &Rung, config: &LadderConfig, caps: &Capabilities) -> Result<Self, PlanError> {
+    pub fn choose(
+        rung: &Rung,
+        key_rate: Rational,
+        config: &LadderConfig,
+        caps: &Capabilities,
+    ) -> Result<Self, PlanError> {
         let missing = |wanted| PlanError::NoEncoder { rung: rung.name.clone(), codec: rung.codec.clone(), wanted };
         let first = |choices: &[Self]| choices.iter().copied().find(|encoder| caps.has_encoder(encoder.name()));
         match rung.codec {
             VideoCodec::H264 => Self::choose_h264(config, caps)?.ok_or_else(|| missing("libx264")),
             VideoCodec::Hevc => first(&[Self::X265]).ok_or_else(|| missing("libx265")),
-            VideoCodec::Av1 => first(&[Self::SvtAv1, Self::Aom]).ok_or_else(|| missing("libsvtav1 or libaom-av1")),
+            // FFmpeg 5.1 does not hand forced key frames on to SVT: it serves where they are evenly spaced.
+            VideoCodec::Av1 if frames_a_segment(key_rate, config.segment).is_some() => {
+                first(&[Self::SvtAv1, Self::Aom]).ok_or_else(|| missing("libsvtav1 or libaom-av1"))
+            }
+            VideoCodec::Av1 => first(&[Self::Aom]).ok_or_else(|| missing("libaom-av1, at this frame rate")),
             VideoCodec::Other(_) => Err(missing("none")),
         }
     }
@@ -64,6 +75,12 @@ impl Encoder {
             EncoderChoice::Videotoolbox => named(Hardware::Videotoolbox),
         }
     }
+}
+
+/// Frames in a segment, where that is a whole number.
+pub(crate) fn frames_a_segment(rate: Rational, segment: Duration) -> Option<u64> {
+    let (frames, whole) = (segment.as_nanos() * u128::from(rate.num), 1_000_000_000 * u128::from(rate.den));
+    (frames % whole == 0).then(|| u64::try_from(frames / whole).ok()).flatten().filter(|frames| *frames > 0)
 }
 
 /// One rung's encoder and all it is told.

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::ladder::rate::gcd;
+use crate::ladder::settings::frames_a_segment;
 use crate::ladder::{EncodeSettings, Encoder, Format, Plan, PlannedAudio, PlannedVideo, Rational, VideoAction};
 
 use super::capabilities::Hardware;
@@ -276,17 +277,20 @@ fn map_video(args: &mut Args, plan: &Plan, index: usize, video: &PlannedVideo, s
     args.pair(format!("-fps_mode:{spec}"), "passthrough");
     args.pair(format!("-force_key_frames:{spec}"), key_frames(plan, video));
     args.pair(format!("-b:{spec}"), settings.bitrate);
-    args.pair(format!("-maxrate:{spec}"), settings.maxrate);
-    args.pair(format!("-bufsize:{spec}"), settings.bufsize);
-    encoder_options(args, plan, settings, spec);
+    // SVT takes no peak beside a constant rate.
+    if settings.encoder != Encoder::SvtAv1 {
+        args.pair(format!("-maxrate:{spec}"), settings.maxrate);
+        args.pair(format!("-bufsize:{spec}"), settings.bufsize);
+    }
+    encoder_options(args, plan, settings, video.frame_rate, spec);
 }
 
-fn encoder_options(args: &mut Args, plan: &Plan, settings: &EncodeSettings, spec: &str) {
+fn encoder_options(args: &mut Args, plan: &Plan, settings: &EncodeSettings, rate: Rational, spec: &str) {
     let low_latency = plan.low_latency;
     let mut option = |name: &str, value: &str| {
         args.pair(format!("-{name}:{spec}"), value);
     };
-    if !matches!(settings.encoder, Encoder::Hardware(Hardware::Vaapi)) {
+    if !matches!(settings.encoder, Encoder::Aom) && !settings.preset.is_empty() {
         option("preset", &settings.preset);
     }
     match settings.encoder {
@@ -313,9 +317,10 @@ fn encoder_options(args: &mut Args, plan: &Plan, settings: &EncodeSettings, spec
             option("x265-params", &parameters(&fixed, settings));
         }
         Encoder::SvtAv1 => {
-            let hierarchy = if low_latency { "pred-struct=1" } else { "pred-struct=2" };
-            option("g", "9999");
-            option("svtav1-params", &parameters(&["scd=0", hierarchy], settings));
+            let structure = if low_latency { "pred-struct=1:rc=2" } else { "pred-struct=2:rc=1" };
+            let interval = frames_a_segment(rate, plan.segment).unwrap_or(9999);
+            option("g", &interval.to_string());
+            option("svtav1-params", &parameters(&["scd=0", structure], settings));
         }
         Encoder::Aom => {
             option("cpu-used", &settings.preset);
