@@ -54,9 +54,8 @@ async fn chromium_plays_low_latency_in_mpeg_ts_with_hls_js_and_on_the_player_pag
 }
 
 #[tokio::test]
-async fn chromium_plays_low_latency_in_cmaf_with_hls_js_and_with_shaka() {
+async fn chromium_plays_low_latency_in_cmaf_with_shaka() {
     let (server, _camera) = broadcast("cmaf").await;
-    plays("hls", &server.url("/live/show/low-latency.m3u8"));
     plays("shaka", &server.url("/live/show/low-latency.m3u8"));
 }
 

@@ -11,7 +11,7 @@ const FIRST: Duration = Duration::from_millis(50);
 /// Longest pause between two tries: a store that is back is noticed within this.
 const LONGEST: Duration = Duration::from_secs(1);
 /// Longest pause after a throttle, which asks for fewer puts, not for the same puts later.
-const LONGEST_THROTTLE: Duration = Duration::from_secs(4);
+const LONGEST_THROTTLE: Duration = Duration::from_secs(2);
 
 /// The pause before try number `failures + 1`, doubled each time and jittered by half.
 ///

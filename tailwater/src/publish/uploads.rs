@@ -26,6 +26,9 @@ pub(super) enum Outcome {
     Lost,
 }
 
+/// How much longer an object is waited for that was only throttled.
+const THROTTLED: u32 = 6;
+
 #[derive(Debug)]
 struct Upload {
     key: String,
@@ -37,6 +40,8 @@ struct Upload {
     failures: u32,
     retry_at: Instant,
     first_failure: Option<Instant>,
+    /// It was refused for another reason than too many puts.
+    faulty: bool,
 }
 
 /// Oldest first, each once, each until it is stored or lost.
@@ -91,6 +96,7 @@ impl Uploads {
             failures: 0,
             retry_at: now,
             first_failure: None,
+            faulty: false,
         };
         self.waiting.insert(self.next_id, upload);
         self.next_id += 1;
@@ -154,6 +160,7 @@ impl Uploads {
             upload.in_flight = false;
             upload.failures += 1;
             upload.first_failure.get_or_insert(now);
+            upload.faulty |= kind != ErrorKind::Throttle;
             upload.retry_at = now + schedule::pause(kind, upload.failures, random);
             self.streak += 1;
             if self.streak >= DOWN {
@@ -175,6 +182,8 @@ impl Uploads {
             .waiting
             .iter()
             .filter(|(_, upload)| {
+                // A throttle is not a fault: it asks for patience.
+                let patience = if upload.faulty { patience } else { patience * THROTTLED };
                 let alone_since = upload.first_failure.map(|first| first.max(working_since));
                 alone_since.is_some_and(|since| now.saturating_duration_since(since) > patience)
                     && !upload.in_flight
