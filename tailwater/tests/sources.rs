@@ -166,6 +166,42 @@ async fn a_livestream_is_pulled_from_an_nginx_with_the_rtmp_module_as_in_the_tut
 }
 
 #[tokio::test]
+async fn a_livestream_is_pulled_over_tls() {
+    let server = Server::start(&[]);
+    let nginx = support::nginx::Nginx::start();
+    let _camera = Camera::publish(&nginx.url("secretkey"));
+    let tls = support::tls::Terminator::before(nginx.port()).await;
+    let url = format!("rtmps://localhost:{}/live/secretkey", tls.port());
+    let body = json!({"rtmpUrl": url, "streamName": "s", "ladder": support::server::small_ladder()});
+    assert_eq!(server.post(&body).await.0, 202);
+    let status = server.reaches("s", "live").await;
+    assert_eq!(master(&server).await.uris().len(), 2);
+    assert!(tls.connections() > 0, "it came over TLS");
+    let shown = format!("{status} {:#?}", server.log());
+    assert!(!shown.contains("secretkey"), "the stream key is shown: {shown}");
+}
+
+/// Two fields of a moving picture a frame: what a decoder shows is combed.
+const INTERLACED: [&str; 8] =
+    ["-vf", "interlace=scan=tff:lowpass=off", "-flags", "+ildct+ilme", "-x264-params", "tff=1", "-top", "1"];
+
+#[tokio::test]
+async fn an_interlaced_source_is_deinterlaced() {
+    let picture = Picture { rate: "50", gop: 25, more: INTERLACED.to_vec(), ..Picture::default() };
+    let (server, _camera) = live(&picture, json!({})).await;
+    let playlist = listed(&server, "180p", 2).await;
+    let url = server.url(&format!("/live/s/{}", playlist.uris()[1]));
+    assert_eq!(support::ffprobe(&url, "stream=codec_type,field_order"), ["video,progressive", "audio"]);
+    let (_, _, found) = support::run("ffmpeg", &["-i", &url, "-vf", "idet", "-an", "-f", "null", "-"]);
+    let frames = found.lines().filter(|line| line.contains("Multi frame detection")).next_back().expect("idet's count");
+    let count = |kind: &str| -> u32 {
+        let (_, rest) = frames.split_once(kind).expect("a kind of frame");
+        rest.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
+    };
+    assert!(count("TFF:") + count("BFF:") <= 1 && count("Progressive:") >= 20, "{frames}");
+}
+
+#[tokio::test]
 async fn a_second_publisher_of_a_key_is_refused_with_a_reason() {
     let (server, _camera) = live(&Picture::default(), json!({})).await;
     let (ok, complaints) = Camera::publish_for(&server.publish_url("k"), &Picture::default(), 5).finish();

@@ -6,6 +6,7 @@ pub mod camera;
 pub mod nginx;
 pub mod playlist;
 pub mod server;
+pub mod tls;
 
 pub use camera::Camera;
 pub use playlist::{Media, Multivariant};

@@ -33,6 +33,10 @@ impl Nginx {
         Self { child, port, _folder: folder }
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Where to publish and what to pull.
     pub fn url(&self, key: &str) -> String {
         format!("rtmp://127.0.0.1:{}/live/{key}", self.port)
