@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Resolved, resolved};
 use crate::control::source_url::{SourceRules, SourceUrl};
+use crate::http::ListenError;
 use crate::ingest::front_door::{self, Unwanted};
 use crate::ingest::hub::Hub;
 use crate::ingest::source::SourcePath;
@@ -29,7 +30,7 @@ const PUBLISH_GRACE: Duration = Duration::from_secs(2);
 pub enum AppError {
     /// The RTMP port.
     #[error(transparent)]
-    Rtmp(#[from] rtmp::BindError),
+    Rtmp(#[from] ListenError),
     /// A store.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -53,7 +54,10 @@ impl App {
         let store = open_stores(config, env).await?;
         let limits = rtmp::Limits { max_connections: config.limits.max_rtmp_connections, ..rtmp::Limits::default() };
         let rtmp = match config.rtmp {
-            Some(address) => Some(rtmp::Server::bind(address, limits).await?),
+            Some(address) => {
+                let refused = |error: rtmp::BindError| ListenError::new(address, "rtmp", error.source);
+                Some(rtmp::Server::bind(address, limits).await.map_err(refused)?)
+            }
             None => None,
         };
         let spool = (!store.capabilities().local).then(|| Spool::new(spool_folder(), SPOOL_BYTES));

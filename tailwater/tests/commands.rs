@@ -37,7 +37,11 @@ fn lines(child: &mut Child) -> mpsc::Receiver<String> {
 
 fn descendants(pid: u32) -> Vec<u32> {
     let (_, children, _) = support::run("pgrep", &["-P", &pid.to_string()]);
-    children.lines().filter_map(|line| line.parse().ok()).flat_map(|child| [vec![child], descendants(child)].concat()).collect()
+    children
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .flat_map(|child| [vec![child], descendants(child)].concat())
+        .collect()
 }
 
 #[tokio::test]
@@ -47,7 +51,8 @@ async fn the_demo_plays_says_where_and_ends_cleanly_at_ctrl_c() {
     let ladder = "[[ladder]]\nname = \"90p\"\nheight = 90\nvideo_bitrate = 150000\npreset = \"ultrafast\"\n";
     std::fs::write(&config, ladder).expect("a file");
     let config = config.display().to_string();
-    let arguments = ["demo", "--camera", "320x180", "--store", "memory:", "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0"];
+    let arguments =
+        ["demo", "--camera", "320x180", "--store", "memory:", "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0"];
     let mut child = tailwater(&[&arguments[..], &["--config", &config]].concat()).spawn().expect("the demo starts");
     let printed = lines(&mut child);
     let until = |wanted: &str| loop {

@@ -93,8 +93,17 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
 
 fn fail(error: &anyhow::Error) -> ExitCode {
     // Nobody is left to tell when stderr is gone.
-    let _ = writeln!(std::io::stderr(), "tailwater: {error:#}");
+    let _ = writeln!(std::io::stderr(), "tailwater: {}", sentence(&error));
     ExitCode::FAILURE
+}
+
+/// An error and its causes, but for those that it has named itself.
+fn sentence(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.is_empty() {
+        true => cause,
+        false if said.contains(&cause) => said,
+        false => format!("{said}: {cause}"),
+    })
 }
 
 #[cfg(test)]

@@ -52,6 +52,16 @@ pub enum ListenError {
     },
 }
 
+impl ListenError {
+    /// What the system said about listening on `address`, which `--flag` set.
+    pub fn new(address: SocketAddr, flag: &'static str, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::Taken { address, flag },
+            _ => Self::Refused { address, flag, source },
+        }
+    }
+}
+
 /// A port that is ours, not served yet.
 #[derive(Debug)]
 pub struct Listener {
@@ -65,10 +75,7 @@ impl Listener {
     /// # Errors
     /// [`ListenError`].
     pub async fn bind(address: SocketAddr, flag: &'static str) -> Result<Self, ListenError> {
-        let refused = |source: io::Error| match source.kind() {
-            io::ErrorKind::AddrInUse => ListenError::Taken { address, flag },
-            _ => ListenError::Refused { address, flag, source },
-        };
+        let refused = |source| ListenError::new(address, flag, source);
         let tcp = TcpListener::bind(address).await.map_err(refused)?;
         let address = tcp.local_addr().map_err(refused)?;
         Ok(Self { tcp, address })
