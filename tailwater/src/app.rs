@@ -16,8 +16,9 @@ use crate::ingest::front_door::{self, Unwanted};
 use crate::ingest::hub::Hub;
 use crate::ingest::source::SourcePath;
 use crate::livestream::types::{CreateRequest, SourceRequest};
-use crate::livestream::{Environment, LiveWindowLimits, Registry, StreamName};
+use crate::livestream::{Environment, LiveWindowLimits, Registry, Saved, StateFile, StateFileError, StreamName};
 use crate::publish::Spool;
+use crate::transcode::SlateError;
 
 /// Bytes of media that may wait on disk for stores that are out of reach, over all livestreams.
 const SPOOL_BYTES: u64 = 2 << 30;
@@ -34,6 +35,12 @@ pub enum AppError {
     /// A store.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// Where livestreams are written down.
+    #[error(transparent)]
+    StateFile(#[from] StateFileError),
+    /// The picture for lost sources.
+    #[error(transparent)]
+    Slate(#[from] SlateError),
 }
 
 /// Everything but HTTP.
@@ -43,6 +50,8 @@ pub struct App {
     environment: Arc<Environment>,
     rtmp: Option<rtmp::Server>,
     auto_start: Option<Box<Resolved>>,
+    /// What an earlier process left.
+    saved: Vec<Saved>,
 }
 
 impl App {
@@ -51,6 +60,13 @@ impl App {
     /// # Errors
     /// A sentence about what cannot be opened or bound.
     pub async fn load(config: &Resolved, env: Env<'_>) -> Result<Self, AppError> {
+        if let Some(slate) = config.shown_on_loss() {
+            slate.check(&config.ffmpeg).await?;
+        }
+        let (state_file, saved) = match config.resume {
+            true => StateFile::open(&config.state_file).map(|(file, saved)| (Some(file), saved))?,
+            false => (None, Vec::new()),
+        };
         let store = open_stores(config, env).await?;
         let limits = rtmp::Limits { max_connections: config.limits.max_rtmp_connections, ..rtmp::Limits::default() };
         let rtmp = match config.rtmp {
@@ -76,12 +92,14 @@ impl App {
             source_timeout: config.source_timeout,
             end_grace: config.end_grace,
             reconnect_window: config.reconnect_window,
+            slate: config.shown_on_loss(),
             publishers: TaskTracker::new(),
             shutdown: CancellationToken::new(),
         });
-        let registry = Registry::new(Arc::clone(&environment), config.limits.max_livestreams, rtmp.is_some());
+        let most = config.limits.max_livestreams;
+        let registry = Registry::new(Arc::clone(&environment), most, rtmp.is_some(), state_file);
         let auto_start = config.auto_start.then(|| Box::new(config.clone()));
-        Ok(Self { registry, environment, rtmp, auto_start })
+        Ok(Self { registry, environment, rtmp, auto_start, saved })
     }
 
     /// The livestreams.
@@ -99,6 +117,14 @@ impl App {
         self.rtmp.as_ref().map(rtmp::Server::local_addr)
     }
 
+    /// Takes up the livestreams of an earlier process: before viewers are answered, so that none is told they are gone.
+    pub async fn resume(&mut self) {
+        let saved = std::mem::take(&mut self.saved);
+        if !saved.is_empty() {
+            self.registry.resume(saved).await;
+        }
+    }
+
     /// Asks FFmpeg what it can do now rather than at the first request.
     pub async fn warm_up(&self) {
         if let Err(error) = self.environment.capabilities().await {
@@ -106,12 +132,17 @@ impl App {
         }
     }
 
-    /// Serves publishers until `shutdown`; then ends every livestream, in order: sources, livestreams, last playlists.
+    /// Serves publishers until `shutdown`; then ends or suspends every livestream, in order: sources, livestreams, last
+    /// playlists.
     pub async fn run(self, shutdown: CancellationToken) {
         let unwanted = unwanted(self.auto_start, &self.registry);
         let hub = self.environment.hub.clone();
-        let door = self.rtmp.map(|server| tokio::spawn(front_door::serve(server, hub, unwanted, shutdown.clone())));
+        let close = CancellationToken::new();
+        let door = self.rtmp.map(|server| tokio::spawn(front_door::serve(server, hub, unwanted, close.clone())));
         shutdown.cancelled().await;
+        // Publishers are sent away only when livestreams know that this is not their publisher's doing.
+        self.registry.begin_shut_down();
+        close.cancel();
         self.registry.shut_down().await;
         if let Some(door) = door {
             let _ = door.await;
@@ -146,6 +177,7 @@ fn unwanted(auto_start: Option<Box<Resolved>>, registry: &Registry) -> Unwanted 
             name,
             title: path.key().to_owned(),
             source: SourceRequest::Own(own_url(path)?),
+            backup: None,
             ladder: config.ladder.clone(),
             window: config.window,
             ttl: config.ttl,

@@ -194,7 +194,7 @@ async fn an_interlaced_source_is_deinterlaced() {
     let streams = support::ffprobe(&url, "stream=codec_type,field_order");
     assert!(streams.iter().all(|stream| stream == "audio" || stream == "video,progressive"), "{streams:?}");
     let (_, _, found) = support::run("ffmpeg", &["-i", &url, "-vf", "idet", "-an", "-f", "null", "-"]);
-    let frames = found.lines().filter(|line| line.contains("Multi frame detection")).next_back().expect("idet's count");
+    let frames = found.lines().rfind(|line| line.contains("Multi frame detection")).expect("idet's count");
     let count = |kind: &str| -> u32 {
         let (_, rest) = frames.split_once(kind).expect("a kind of frame");
         rest.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")

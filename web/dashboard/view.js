@@ -84,6 +84,7 @@ function sourceText(source) {
   if (typeof source === "string") return source;
   const { video, audio } = source;
   const parts = [source.url ?? { push: "published here", own: "published here", pull: "pulled" }[source.kind] ?? source.kind];
+  if (source.active === "backup") parts.push("the backup is used");
   if (source.connected === false) parts.push("not connected");
   if (video) {
     const size = video.width && video.height ? `${video.width}×${video.height}` : null;

@@ -7,6 +7,7 @@ use store::{Key, MediaStore, OpenOptions, PutOptions};
 use crate::{
     config::{Flags, Resolved, resolved::process_env},
     http::{Listener, tls::Tls},
+    livestream::StateFile,
     transcode::capabilities::{self, Check, Verdict},
 };
 
@@ -37,6 +38,18 @@ pub async fn check(config: &Resolved) -> Vec<Check> {
         checks.push(match Tls::load(files).await {
             Ok(_) => line("certificate", Verdict::Good, format!("{} can be used", files.cert.display())),
             Err(error) => line("certificate", Verdict::Bad, error.to_string()),
+        });
+    }
+    if let Some(slate) = config.shown_on_loss() {
+        checks.push(match slate.check(&config.ffmpeg).await {
+            Ok(()) => line("slate", Verdict::Good, "can be shown while a source is lost".to_owned()),
+            Err(error) => line("slate", Verdict::Bad, error.to_string()),
+        });
+    }
+    if config.resume {
+        checks.push(match StateFile::check(&config.state_file) {
+            Ok(()) => line("state file", Verdict::Good, format!("{} can be written", config.state_file.display())),
+            Err(error) => line("state file", Verdict::Bad, error.to_string()),
         });
     }
     for store in &config.stores {

@@ -93,7 +93,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
 
 fn fail(error: &anyhow::Error) -> ExitCode {
     // Nobody is left to tell when stderr is gone.
-    let _ = writeln!(std::io::stderr(), "tailwater: {}", sentence(&error));
+    let _ = writeln!(std::io::stderr(), "tailwater: {}", sentence(error));
     ExitCode::FAILURE
 }
 

@@ -63,7 +63,7 @@ impl Server {
             Some(address) => Some(Listener::bind(address, "api").await?),
             None => None,
         };
-        let app = App::load(config, &process_env).await?;
+        let mut app = App::load(config, &process_env).await?;
         let http = viewers.address();
         let api = operators.as_ref().map_or(http, Listener::address);
         let rtmp = app.rtmp_address();
@@ -78,6 +78,7 @@ impl Server {
         for limit in plan::foreseen(config, &app.store().capabilities()) {
             tracing::warn!("one livestream of this configuration breaks a limit of the store: {limit}");
         }
+        app.resume().await;
         let (origin, control) = assemble(config, &app, metrics, stop.clone());
         let routers = routers(origin, &control, Access::new(config), operators.is_some());
         let places = Arc::new(Semaphore::new(config.limits.max_connections.min(Semaphore::MAX_PERMITS)));
@@ -145,7 +146,8 @@ async fn run_app(app: App, stop: CancellationToken, over: CancellationToken) {
         let registry = registry.clone();
         async move {
             stop.cancelled().await;
-            registry.list().iter().any(|status| status.state.is_live())
+            // A livestream that goes on after a restart has no end to be seen.
+            !registry.outlives() && registry.list().iter().any(|status| status.state.is_live())
         }
     };
     let ((), was_live) = tokio::join!(app.run(stop), was_live);

@@ -64,14 +64,8 @@ pub fn values(resolved: &Resolved) -> Result<(), ConfigError> {
         .map_err(|error| invalid("ladder", error.to_string()))?;
     api(resolved)?;
     addresses(resolved)?;
-    if resolved.on_loss == OnLoss::Slate {
-        let message = "a slate is not made yet: leave it out, and playlists stay as they are until the source is back";
-        return Err(invalid("on_loss", message.into()));
-    }
     if resolved.resume {
-        let message = "livestreams are not taken up again by themselves after a restart yet: leave it out, and POST again; \
-                       numbers go on where they were";
-        return Err(invalid("resume", message.into()));
+        state_file(resolved)?;
     }
     if resolved.live_window.duration < Duration::from_secs(10) {
         return Err(invalid("live_window", "its duration must be at least 10s: low latency is made of it".into()));
@@ -92,6 +86,24 @@ pub fn values(resolved: &Resolved) -> Result<(), ConfigError> {
         }
     }
     Ok(())
+}
+
+/// It holds stream keys, and a CDN may show whatever is in a store.
+fn state_file(resolved: &Resolved) -> Result<(), ConfigError> {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let file = absolute(&resolved.state_file);
+    let folders = resolved.stores.iter().filter(|store| store.url.scheme() == store::Scheme::File);
+    match folders.map(|store| absolute(Path::new(store.url.location()))).find(|folder| file.starts_with(folder)) {
+        None => Ok(()),
+        Some(folder) => Err(ConfigError::Invalid {
+            setting: "state_file",
+            message: format!(
+                "{} is in the store's folder {}, which viewers may reach, and it holds stream keys: put it elsewhere",
+                file.display(),
+                folder.display()
+            ),
+        }),
+    }
 }
 
 /// "none: then the API is served on loopback only, unless `--insecure`".
@@ -149,6 +161,9 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
 /// # Errors
 /// The first that cannot.
 pub fn files(resolved: &Resolved) -> Result<(), ConfigError> {
+    if let Some(picture) = &resolved.slate.picture {
+        readable("slate", picture)?;
+    }
     let Some(tls) = &resolved.tls else { return Ok(()) };
     readable("tls_cert", &tls.cert)?;
     readable("tls_key", &tls.key)
@@ -169,6 +184,11 @@ pub fn warnings(resolved: &Resolved) -> Vec<String> {
         warnings.push(format!(
             "the API token travels to {address} unencrypted: set --tls-cert and --tls-key, or a proxy with TLS"
         ));
+    }
+    if resolved.on_loss == OnLoss::Slate && resolved.reconnect_window.is_zero() {
+        let warning =
+            "on_loss = \"slate\" shows nothing: reconnect_window is 0s, and a lost source ends the livestream";
+        warnings.push(warning.to_owned());
     }
     warnings
 }
@@ -263,6 +283,30 @@ mod tests {
         assert!(resolve("--tls-key c.pem", "", "").unwrap_err().contains("--tls-cert"));
         let resolved = resolve("--tls-cert /nonexistent/c.pem --tls-key /nonexistent/k.pem", "", "").unwrap();
         assert!(files(&resolved).unwrap_err().to_string().contains("/nonexistent/c.pem"));
+    }
+
+    #[test]
+    fn a_slate_needs_on_loss_a_readable_picture_and_a_window() {
+        assert!(resolve("", "", "slate_color = \"#ffffff\"").unwrap_err().contains("on_loss"));
+        assert!(resolve("", "", "slate = \"a.png\"").unwrap_err().contains("on_loss"));
+        assert!(resolve("", "", "").unwrap().shown_on_loss().is_none());
+        let resolved = resolve("", "", "on_loss = \"slate\"\nslate = \"/nonexistent/a.png\"").unwrap();
+        assert!(resolved.shown_on_loss().is_some() && resolved.warnings.is_empty());
+        assert!(files(&resolved).unwrap_err().to_string().contains("/nonexistent/a.png"));
+        let resolved = resolve("", "", "on_loss = \"slate\"\nreconnect_window = \"0s\"").unwrap();
+        assert!(resolved.warnings[0].contains("shows nothing"), "{:?}", resolved.warnings);
+    }
+
+    #[test]
+    fn the_state_file_is_beside_the_store_and_never_in_it() {
+        let state_file = |file| resolve("", "", file).map(|resolved| resolved.state_file.display().to_string());
+        assert_eq!(state_file("").unwrap(), "tailwater-data-state.json");
+        assert_eq!(state_file("store = \"file:/var/lib/t/media\"").unwrap(), "/var/lib/t/media-state.json");
+        assert_eq!(state_file("store = \"memory:\"\nresume = true").unwrap(), "tailwater-state.json");
+        assert_eq!(state_file("resume = true\nstate_file = \"/x/s.json\"").unwrap(), "/x/s.json");
+        assert!(state_file("state_file = \"/x/s.json\"").unwrap_err().contains("resume = true"));
+        let inside = "resume = true\nstate_file = \"tailwater-data/state.json\"";
+        assert!(state_file(inside).unwrap_err().contains("stream keys"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{ByteSize, ConfigError, HumanDuration, LogFormat, OnLoss, Secret, flags::RtmpAddr};
+use super::{ByteSize, Colour, ConfigError, HumanDuration, LogFormat, OnLoss, Secret, flags::RtmpAddr};
 use crate::ladder::{EncoderChoice, Format, Passthrough, Rung};
 
 /// What the file says. Sizes are `"128 MiB"`, durations `"90s"`, bit rates bit/s.
@@ -75,8 +75,14 @@ pub struct File {
     pub reconnect_window: Option<HumanDuration>,
     /// What viewers get while the source is lost.
     pub on_loss: Option<OnLoss>,
+    /// The picture of `on_loss = "slate"`.
+    pub slate: Option<PathBuf>,
+    /// What the picture leaves free, or all of it.
+    pub slate_color: Option<Colour>,
     /// Take livestreams up again after a restart.
     pub resume: Option<bool>,
+    /// Where they are written down.
+    pub state_file: Option<PathBuf>,
     /// The name encoders and viewers know this server by.
     pub public_host: Option<String>,
     /// Hosts and networks (CIDR) sources may be pulled from although they are private.

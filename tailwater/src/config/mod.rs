@@ -15,7 +15,7 @@ pub use env::Env;
 pub use file::File;
 pub use flags::Flags;
 pub use resolved::{Api, Limits, LiveWindowSettings, LogFormat, OnLoss, Resolved, StoreSetting, TlsFiles};
-pub use units::{ByteSize, HumanDuration, Secret};
+pub use units::{ByteSize, Colour, HumanDuration, Secret};
 
 use std::path::PathBuf;
 

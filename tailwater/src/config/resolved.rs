@@ -16,6 +16,7 @@ use super::{
 use crate::{
     control::source_url::AllowedSource,
     ladder::{LadderConfig, rung},
+    transcode::Slate,
 };
 
 /// How long an AAC frame lasts, in nanoseconds: 1024 samples at 48 kHz.
@@ -58,8 +59,12 @@ pub struct Resolved {
     pub reconnect_window: Duration,
     /// What viewers get while the source is lost.
     pub on_loss: OnLoss,
+    /// What a slate shows.
+    pub slate: Slate,
     /// Take livestreams up again after a restart.
     pub resume: bool,
+    /// Where they are written down.
+    pub state_file: PathBuf,
     /// The name encoders and viewers know this server by.
     pub public_host: Option<String>,
     /// Private hosts and networks that sources may be pulled from.
@@ -209,13 +214,21 @@ impl Resolved {
             source_timeout: duration(file.source_timeout, Duration::from_secs(60)),
             end_grace: duration(file.end_grace, Duration::from_secs(5)),
             reconnect_window: duration(file.reconnect_window, Duration::from_secs(60)),
-            on_loss: file.on_loss.unwrap_or_default(),
+            on_loss: on_loss(file)?,
+            slate: Slate { picture: file.slate.clone(), colour: file.slate_color.unwrap_or_default() },
             resume: file.resume.unwrap_or(false),
+            state_file: file.state_file.clone().unwrap_or_default(),
             public_host: file.public_host.clone(),
             allow_source: allowed(file)?,
             limits: limits(file),
             warnings: Vec::new(),
         };
+        if file.state_file.is_none() {
+            resolved.state_file = default_state_file(&resolved);
+        } else if !resolved.resume {
+            let message = "it has no effect without resume = true: add that, or leave it out".to_owned();
+            return Err(ConfigError::Invalid { setting: "state_file", message });
+        }
         check::values(&resolved)?;
         resolved.warnings = check::warnings(&resolved);
         Ok(resolved)
@@ -229,6 +242,11 @@ impl Resolved {
     /// All store URLs, the primary one first.
     pub fn store_urls(&self) -> Vec<store::StoreUrl> {
         self.stores.iter().map(|store| store.url.clone()).collect()
+    }
+
+    /// What viewers get while the source is lost, if not nothing.
+    pub fn shown_on_loss(&self) -> Option<Slate> {
+        (self.on_loss == OnLoss::Slate).then(|| self.slate.clone())
     }
 
     /// The store that the origin falls back to.
@@ -339,6 +357,18 @@ fn ladder(file: &File) -> Result<LadderConfig, ConfigError> {
     })
 }
 
+fn on_loss(file: &File) -> Result<OnLoss, ConfigError> {
+    let on_loss = file.on_loss.unwrap_or_default();
+    let said = file.slate.as_ref().map(|_| "slate").or(file.slate_color.map(|_| "slate_color"));
+    match said {
+        Some(setting) if on_loss != OnLoss::Slate => {
+            let message = "it has no effect without on_loss = \"slate\": add that, or leave it out";
+            Err(ConfigError::Invalid { setting, message: message.into() })
+        }
+        _ => Ok(on_loss),
+    }
+}
+
 fn allowed(file: &File) -> Result<Vec<AllowedSource>, ConfigError> {
     let written = file.allow_source.as_deref().unwrap_or_default();
     written
@@ -362,6 +392,15 @@ fn limits(file: &File) -> Limits {
 /// The value of the process's environment, for [`Resolved::load`].
 pub fn process_env(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// Beside the embedded store's folder, else in the working directory.
+fn default_state_file(resolved: &Resolved) -> PathBuf {
+    let beside = data_folder(resolved).and_then(|folder| {
+        let name = folder.file_name()?.to_str()?;
+        Some(folder.with_file_name(format!("{name}-state.json")))
+    });
+    beside.unwrap_or_else(|| PathBuf::from("tailwater-state.json"))
 }
 
 /// Where the embedded store keeps its files, if there is one: what survives a restart may lie beside it.

@@ -36,6 +36,43 @@ impl Serialize for HumanDuration {
     }
 }
 
+/// An opaque colour as people write it: `"#101418"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Colour(u32);
+
+impl Default for Colour {
+    /// Nearly black, with a little blue.
+    fn default() -> Self {
+        Self(0x10_14_18)
+    }
+}
+
+impl FromStr for Colour {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6);
+        digits
+            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+            .and_then(|digits| u32::from_str_radix(digits, 16).ok())
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is not a colour: write it like #101418"))
+    }
+}
+
+/// As FFmpeg takes it.
+impl fmt::Display for Colour {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "0x{:06x}", self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Colour {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
 /// A number of bytes as people write it: `"10 GiB"`, `"128MiB"`, `"5 MB"`, `1048576`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
@@ -144,6 +181,15 @@ mod tests {
         }
         for text in ["", "GiB", "-1", "1.5 GiB", "99999999999 TiB"] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_colour_is_six_hexadecimal_digits() {
+        assert_eq!("#101418".parse(), Ok(Colour::default()));
+        assert_eq!("#FFaa00".parse::<Colour>().unwrap().to_string(), "0xffaa00");
+        for text in ["", "101418", "#1014", "#10141g", "#+01418", "red", "#10141800"] {
+            assert!(text.parse::<Colour>().is_err(), "{text}");
         }
     }
 

@@ -35,7 +35,8 @@ pub struct CreateBody {
     stream_name: String,
     /// `push` instead of an `rtmpUrl`: the answer says where to publish.
     ingest: Option<Ingest>,
-    /// Where the media comes from while `rtmpUrl` is lost.
+    /// Where the media comes from while `rtmpUrl`, or the publisher, is lost: judged like `rtmpUrl`, and another stream.
+    #[schema(example = "rtmp://localhost/live/backup")]
     backup_url: Option<String>,
     /// Highest first.
     ladder: Option<Vec<Rung>>,
@@ -98,10 +99,7 @@ impl CreateBody {
     pub fn check(self, defaults: &Defaults) -> Result<CreateRequest, ApiError> {
         let name = StreamName::from_title(&self.stream_name)?;
         let source = self.source(defaults)?;
-        if self.backup_url.is_some() {
-            let sentence = "a backup source is not switched to yet: leave out backupUrl";
-            return Err(ApiError::bad_request("unsupported", sentence));
-        }
+        let backup = self.backup(&source, defaults)?;
         let window = self.window.map_or(defaults.window, |window| window.0);
         let ttl = self.ttl.map_or(defaults.ttl, |ttl| ttl.0);
         let ladder = self.ladder(&defaults.ladder)?;
@@ -110,7 +108,7 @@ impl CreateBody {
                 ApiError::bad_request(if setting == "ttl" { "invalid-ttl" } else { "invalid-window" }, sentence)
             })?;
         }
-        Ok(CreateRequest { name, title: self.stream_name, source, ladder, window, ttl, force: self.force })
+        Ok(CreateRequest { name, title: self.stream_name, source, backup, ladder, window, ttl, force: self.force })
     }
 
     fn source(&self, defaults: &Defaults) -> Result<SourceRequest, ApiError> {
@@ -123,6 +121,16 @@ impl CreateBody {
             (_, Some(url)) => pulled(url, defaults),
             (_, None) => Err(ApiError::bad_request("missing-fields", REQUIRED)),
         }
+    }
+
+    fn backup(&self, main: &SourceRequest, defaults: &Defaults) -> Result<Option<SourceRequest>, ApiError> {
+        let Some(url) = self.backup_url.as_deref().filter(|url| !url.is_empty()) else { return Ok(None) };
+        let backup = pulled(url, defaults).map_err(|error| error.about("backupUrl"))?;
+        if backup.is_same(main) {
+            let sentence = "backupUrl is the stream of rtmpUrl: a backup comes from elsewhere, or under another key";
+            return Err(ApiError::bad_request("invalid-backup-url", sentence));
+        }
+        Ok(Some(backup))
     }
 
     fn ladder(&self, default: &LadderConfig) -> Result<LadderConfig, ApiError> {

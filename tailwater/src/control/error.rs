@@ -41,6 +41,12 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, code, sentence)
     }
 
+    /// The same refusal, naming the field it is about.
+    #[must_use]
+    pub fn about(self, field: &str) -> Self {
+        Self { sentence: format!("{field}: {}", self.sentence), ..self }
+    }
+
     /// Its code.
     pub fn code(&self) -> &'static str {
         self.code

@@ -51,6 +51,16 @@ impl Backlog {
         headers.into_iter().flatten().chain(&self.tags).cloned().collect()
     }
 
+    /// Whether the publisher has announced no video so far: then a decoder can start with any sound.
+    pub fn is_sound_alone(&self) -> bool {
+        self.video_header.is_none()
+    }
+
+    /// Whether a decoder can start with what is kept.
+    pub fn has_media(&self) -> bool {
+        !self.tags.is_empty()
+    }
+
     fn keep(&mut self, tag: &StampedTag) {
         self.bytes += tag.tag.body.len();
         self.tags.push_back(tag.clone());

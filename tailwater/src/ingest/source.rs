@@ -4,6 +4,8 @@ use std::fmt;
 use std::time::{Instant, SystemTime};
 
 use rtmp::flv::{AudioHeader, FlvTag, PacketKind, TagKind, VideoHeader};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 /// What a tag is to those who must start, drop or keep tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,11 +70,42 @@ pub enum SourceEnd {
     Unreachable(String),
 }
 
+/// Which of a livestream's two sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The one that is used whenever it is there.
+    Main,
+    /// The one that steps in.
+    Backup,
+}
+
+impl Side {
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Main => Self::Backup,
+            Self::Backup => Self::Main,
+        }
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Main => "main",
+            Self::Backup => "backup",
+        })
+    }
+}
+
 /// One thing a source has to say.
 #[derive(Debug, Clone)]
 pub enum SourceEvent {
     /// A publisher connected, or a pull began to deliver. Tags follow, beginning with its sequence headers.
     Connected,
+    /// Of a main source and its backup: an end and a `Connected` at once, because what follows is the other one's.
+    Switched(Side),
     /// The next tag.
     Tag(StampedTag),
     /// The livestream was too slow: this many tags were dropped, up to the keyframe that follows.

@@ -113,7 +113,8 @@ pub enum Passthrough {
 }
 
 /// Everything a plan depends on besides the source and the machine.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct LadderConfig {
     /// Highest first; see [`validate_rungs`].
     pub rungs: Vec<Rung>,

@@ -16,10 +16,11 @@ use super::types::{
 };
 use crate::control::source_url::SourceRules;
 use crate::ingest::hub::Hub;
+use crate::ingest::source::Side;
 use crate::ladder::{Plan, SourceInfo, VideoAction};
 use crate::origin::Desk;
 use crate::publish::{self, Spool, StoreState};
-use crate::transcode::{Capabilities, ProbeError, capabilities};
+use crate::transcode::{Capabilities, ProbeError, Slate, capabilities};
 
 /// What every livestream of this process works with.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub struct Environment {
     pub end_grace: Duration,
     /// How long after a loss it may.
     pub reconnect_window: Duration,
+    /// What viewers get meanwhile.
+    pub slate: Option<Slate>,
     /// Publishers at work: the last playlists are written by them after the livestreams are over.
     pub publishers: TaskTracker,
     /// Stops the publishers, whatever they still have.
@@ -146,12 +149,17 @@ fn initial_status(request: &CreateRequest) -> Status {
         SourceRequest::Own(url) => ("own", Some(url.to_string())),
         SourceRequest::Push => ("push", None),
     };
+    let backup_url = request.backup.as_ref().map(|backup| match backup {
+        SourceRequest::Pull(url) | SourceRequest::Own(url) => url.to_string(),
+        SourceRequest::Push => "push".to_owned(),
+    });
+    let active = backup_url.is_some().then_some(Side::Main);
     Status {
         name: request.name.clone(),
         stream: format!("{}_playlist.m3u8", request.name),
         title: request.title.clone(),
         state: LivestreamState::Starting,
-        source: SourceStatus { kind: kind.to_owned(), url, ..SourceStatus::default() },
+        source: SourceStatus { kind: kind.to_owned(), url, backup_url, active, ..SourceStatus::default() },
         renditions: Vec::new(),
         store: Vec::new(),
         error: None,

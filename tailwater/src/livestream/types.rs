@@ -14,6 +14,7 @@ use super::name::StreamName;
 use crate::{
     config::Secret,
     control::source_url::SourceUrl,
+    ingest::source::Side,
     ladder::{Format, LadderConfig},
 };
 
@@ -26,6 +27,8 @@ pub struct CreateRequest {
     pub title: String,
     /// Where the media comes from.
     pub source: SourceRequest,
+    /// Where it comes from while `source` is lost.
+    pub backup: Option<SourceRequest>,
     /// The ladder and what goes with it.
     pub ladder: LadderConfig,
     /// How much of the past a playlist lists.
@@ -45,6 +48,21 @@ pub enum SourceRequest {
     Own(SourceUrl),
     /// Published to our own RTMP server with a key that the registry makes up.
     Push,
+}
+
+impl SourceRequest {
+    /// Whether both are the same stream, however they are written.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Own(one), Self::Own(other)) => (one.app(), one.key()) == (other.app(), other.key()),
+            (Self::Pull(one), Self::Pull(other)) => {
+                let stream =
+                    |url: &SourceUrl| (url.host().clone(), url.port(), url.app().to_owned(), url.key().to_owned());
+                stream(one) == stream(other)
+            }
+            (one, other) => one == other,
+        }
+    }
 }
 
 /// What the registry answers to a request it accepted.
@@ -205,6 +223,12 @@ pub struct SourceStatus {
     /// The URL without its key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// The URL of the backup without its key, where there is a backup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup_url: Option<String>,
+    /// Which of the two is used, where there is a backup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active: Option<Side>,
     /// Whether media is arriving.
     pub connected: bool,
     /// The video track.

@@ -89,6 +89,8 @@ pub enum Command {
     Sequence(Mark),
     /// No more segments: ENDLIST.
     End,
+    /// No more segments from this process: the playlists stay open for the next.
+    Leave,
 }
 
 /// The livestream's end of the line.
@@ -251,6 +253,7 @@ impl Publisher {
                 self.ending = true;
                 self.tracks.iter_mut().for_each(Track::end);
             }
+            Command::Leave => self.ending = true,
         }
     }
 

@@ -13,6 +13,7 @@ use crate::ladder::settings::frames_a_segment;
 use crate::ladder::{EncodeSettings, Encoder, Format, Plan, PlannedAudio, PlannedVideo, Rational, VideoAction};
 
 use super::capabilities::Hardware;
+use super::slate::Slate;
 
 /// The child's descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,23 @@ pub fn command(plan: &Plan, descriptors: Descriptors) -> Vec<OsString> {
     let mut args = Args::default();
     global(&mut args, plan, descriptors);
     input(&mut args, plan);
+    outputs(args, plan, descriptors)
+}
+
+/// FFmpeg's arguments for a plan whose input is a slate. It ends when it reads [`QUIT`](super::slate::QUIT).
+pub fn slate_command(plan: &Plan, slate: &Slate, descriptors: Descriptors) -> Vec<OsString> {
+    let mut args = Args::default();
+    global(&mut args, plan, descriptors);
+    // Keys are read again; lavfi would run as fast as it can.
+    args.flags(&["-stdin"]);
+    if let Some(hardware) = vaapi(plan) {
+        args.pair("-vaapi_device", hardware);
+    }
+    args.flags(&["-re", "-f", "lavfi"]).pair("-i", slate.graph(plan));
+    outputs(args, plan, descriptors)
+}
+
+fn outputs(mut args: Args, plan: &Plan, descriptors: Descriptors) -> Vec<OsString> {
     let graph = filter_graph(plan);
     if !graph.is_empty() {
         args.pair("-filter_complex", graph);

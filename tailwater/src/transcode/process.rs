@@ -21,8 +21,9 @@ use tokio::net::unix::pipe;
 use tokio::process::ChildStdin;
 use tokio::sync::{mpsc, watch};
 
-use super::command::{Descriptors, command};
+use super::command::{Descriptors, command, slate_command};
 use super::progress::{Progress, ProgressParser};
+use super::slate::Slate;
 use crate::ladder::Plan;
 
 /// The most a process may ask for without privileges (`/proc/sys/fs/pipe-max-size`): 1.4 s of 6 Mbit/s.
@@ -102,6 +103,16 @@ impl Transcoder {
         let descriptors = Descriptors::of(plan);
         let names = plan.renditions.iter().map(|rendition| rendition.name.clone()).collect();
         Self::spawn_arguments(ffmpeg, command(plan, descriptors), descriptors, names)
+    }
+
+    /// Starts FFmpeg for a plan whose input is a slate: nothing but its end goes in. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// As [`Transcoder::spawn`].
+    pub fn spawn_slate(ffmpeg: &Path, plan: &Plan, slate: &Slate) -> Result<Running, SpawnError> {
+        let descriptors = Descriptors::of(plan);
+        let names = plan.renditions.iter().map(|rendition| rendition.name.clone()).collect();
+        Self::spawn_arguments(ffmpeg, slate_command(plan, slate, descriptors), descriptors, names)
     }
 
     /// Starts FFmpeg with arguments that use these descriptors; one output a name.

@@ -170,6 +170,30 @@ async fn sources_inside_the_network_and_other_schemes_are_refused() {
 }
 
 #[tokio::test]
+async fn a_backup_is_judged_like_the_main_source_and_is_another_stream() {
+    let server = server();
+    for (url, code) in [
+        ("file:///etc/passwd", "unsupported-scheme"),
+        ("rtmp://10.0.0.1/live/x", "source-not-allowed"),
+        ("rtmp://localhost", "invalid-rtmp-url"),
+        ("rtmp://127.0.0.1:1935/live/teststream", "invalid-backup-url"),
+    ] {
+        let mut body = tutorial();
+        body["backupUrl"] = json!(url);
+        let (status, answer) = server.post_json(body).await;
+        assert_eq!((status, answer["code"].as_str()), (400, Some(code)), "{url}");
+        assert!(answer["error"].as_str().unwrap().starts_with("backupUrl"), "{answer}");
+    }
+    let mut body = tutorial();
+    body["backupUrl"] = json!("rtmp://localhost/live/second");
+    assert_eq!(server.post_json(body).await.0, 202);
+    assert!(matches!(server.registry.request("mymomentostream").backup, Some(SourceRequest::Own(_))));
+    let push = json!({ "streamName": "p", "ingest": "push", "backupUrl": "rtmps://example.org/live/x" });
+    assert_eq!(server.post_json(push).await.0, 202);
+    assert!(matches!(server.registry.request("p").backup, Some(SourceRequest::Pull(_))));
+}
+
+#[tokio::test]
 async fn a_request_says_its_ladder_and_the_rest_is_by_default() {
     let server = server();
     let mut body = tutorial();

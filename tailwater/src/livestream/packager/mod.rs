@@ -262,6 +262,12 @@ impl Packager {
         self.publish(Command::End);
     }
 
+    /// The broadcast goes on in another process: what is listed stays open.
+    pub fn leave(&mut self) {
+        self.end_session();
+        self.publish(Command::Leave);
+    }
+
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()

@@ -8,12 +8,13 @@
 //!  over
 //! ```
 //!
-//! `source` is the left half, `supervise` the right half, whose decisions are those of
+//! While the source is lost, a slate may run in its place (`slate`). `source` is the left half, `supervise` the right half, whose decisions are those of
 //! [`transcode::machine`](crate::transcode::machine); `output` does what the packager asks for. Nothing here waits for a
 //! store or a viewer.
 
 mod output;
 mod problem;
+mod slate;
 mod source;
 mod supervise;
 
@@ -31,7 +32,7 @@ use super::types::{CreateRequest, LivestreamState, Problem};
 use crate::ingest::Source;
 use crate::ingest::backlog::Backlog;
 use crate::ingest::source::{SourceEnd, SourceEvent};
-use crate::ladder;
+use crate::ladder::{self, Plan};
 use crate::publish::{self, Publisher, PublisherConfig, sequence};
 use crate::transcode::Machine;
 use source::Probing;
@@ -53,13 +54,33 @@ pub struct Numbers {
     pub dsn: u64,
 }
 
+/// How a livestream begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beginning {
+    /// Its numbers, when this process knows them.
+    pub(super) numbers: Option<Numbers>,
+    /// An earlier process had it.
+    pub(super) resumed: bool,
+}
+
+/// What stops a livestream and its publisher.
+#[derive(Debug, Clone)]
+pub(super) struct Stops {
+    /// Its owner ends it.
+    pub(super) end: CancellationToken,
+    /// The next process goes on with it: it stops without an end.
+    pub(super) suspend: CancellationToken,
+    /// Its publisher stops, whatever it still has.
+    pub(super) publishing: CancellationToken,
+}
+
 /// See the module.
 pub(super) struct Task {
     request: CreateRequest,
     shared: Arc<Shared>,
     environment: Arc<Environment>,
     source: Source,
-    end: CancellationToken,
+    stops: Stops,
     packager: Packager,
     publisher: publish::Handle,
     publishing: JoinHandle<()>,
@@ -74,6 +95,12 @@ pub(super) struct Task {
     /// Decides when FFmpeg is started and ended while there is a source.
     machine: Option<Machine>,
     active: Option<Active>,
+    /// What was made of the source last: what a slate goes on with.
+    lost_plan: Option<Plan>,
+    /// The supervisor's FFmpeg is a slate's.
+    plays_slate: bool,
+    /// The slate can never be shown.
+    slate_broken: bool,
     store_first_at: Option<Instant>,
     has_been_live: bool,
     /// It can never work: what the loop ends with.
@@ -89,18 +116,18 @@ enum Wake {
 }
 
 impl Task {
-    /// Prepares a livestream; `run` does the work. `publishing` stops its publisher.
+    /// Prepares a livestream; `run` does the work.
     pub(super) async fn new(
         request: CreateRequest,
         shared: Arc<Shared>,
         environment: Arc<Environment>,
         source: Source,
-        end: CancellationToken,
-        publishing: CancellationToken,
-        numbers: Option<Numbers>,
+        stops: Stops,
+        beginning: Beginning,
     ) -> Self {
-        let config = packager_config(&request, environment.store.capabilities().local);
-        let start = match numbers {
+        let local = environment.store.capabilities().local;
+        let config = packager_config(&request, local);
+        let start = match beginning.numbers {
             Some(Numbers { msn, dsn }) => sequence::Start { next_msn: msn, next_dsn: dsn, ..Default::default() },
             None => {
                 let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -116,18 +143,29 @@ impl Task {
             Arc::new(move |key: &str| live.live().object(key)),
             Some(stored_end),
         );
-        let publishing = environment.publishers.spawn(publisher.run(publishing));
+        let publishing = environment.publishers.spawn(publisher.run(stops.publishing.clone()));
+        // Players know it already: what is waited for is the source's return, not its first coming.
+        let goes_on = beginning.resumed && (!start.windows.is_empty() || (!local && start.next_msn > 0));
         let mut packager = Packager::new(config, start.next_msn, start.next_dsn, start.windows, start.withhold_parts);
         if let Some(multivariant) = start.multivariant {
             packager.restore_multivariant(multivariant);
         }
-        let deadline = Some(Instant::now() + environment.source_timeout);
+        // A backup is given as long as the main source.
+        let sources = 1 + u32::from(request.backup.is_some());
+        let mut patience = environment.source_timeout * sources;
+        if goes_on {
+            patience = patience.max(environment.reconnect_window);
+            shared.update(|status| {
+                status.state = LivestreamState::Interrupted;
+                status.error = Some(problem::restarted());
+            });
+        }
         Self {
             request,
             shared,
             environment,
             source,
-            end,
+            stops,
             packager,
             publisher: handle,
             publishing,
@@ -135,13 +173,16 @@ impl Task {
             mark: None,
             backlog: Backlog::new(BACKLOG_BYTES),
             source_present: false,
-            deadline,
+            deadline: Some(Instant::now() + patience),
             last_end: None,
             probing: None,
             machine: None,
             active: None,
+            lost_plan: None,
+            plays_slate: false,
+            slate_broken: false,
             store_first_at: None,
-            has_been_live: false,
+            has_been_live: goes_on,
             failure: None,
         }
     }
@@ -181,13 +222,16 @@ impl Task {
             event = self.source.recv() => Wake::Source(event),
             key = self.stored.recv() => Wake::Stored(key),
             () = tokio::time::sleep_until(timer.into()) => Wake::Timer,
-            () = self.end.cancelled() => Wake::End,
+            () = self.stops.end.cancelled() => Wake::End,
+            () = self.stops.suspend.cancelled() => Wake::End,
         }
     }
 
     fn next_timer(&self) -> Instant {
         let timers = [
-            self.deadline,
+            // What FFmpeg still delivers is waited for.
+            self.deadline.filter(|_| self.active.is_none()),
+            self.plays_slate.then(|| Instant::now() + slate::TICK),
             self.probing.as_ref().and_then(Probing::decides_at),
             self.machine.as_ref().and_then(Machine::next_timeout),
             self.store_first_at,
@@ -208,6 +252,7 @@ impl Task {
             machine.handle_timeout(now);
             self.supervise();
         }
+        self.tick_slate(now);
         // What FFmpeg still delivers is waited for.
         let over = self.active.is_none() && self.deadline.is_some_and(|at| now >= at);
         if over {
@@ -232,12 +277,37 @@ impl Task {
                 Ok(Some(SessionEvent::Over(_)) | None) | Err(_) => self.active = None,
             }
         }
-        self.packager.end();
+        let suspended = self.is_suspended();
+        if suspended {
+            self.leave().await;
+        } else {
+            self.packager.end();
+        }
         self.flush().await;
         // A store that is out of reach is tried further, but not waited for.
         let _ = tokio::time::timeout(LAST_WORDS, &mut self.publishing).await;
-        self.say_goodbye();
+        if suspended {
+            tracing::info!(stream = %self.request.name, "suspended: it goes on after the restart");
+        } else {
+            self.say_goodbye();
+        }
         Numbers { msn: self.packager.next_number(), dsn: self.packager.discontinuities() + 1 }
+    }
+
+    /// Whatever else happened: from the first word of a restart on only its owner ends it.
+    fn is_suspended(&self) -> bool {
+        self.stops.suspend.is_cancelled() && !self.stops.end.is_cancelled() && self.failure.is_none()
+    }
+
+    /// The numbers are certain now: the next process goes on without a hole, whatever the store.
+    async fn leave(&mut self) {
+        self.packager.leave();
+        if self.mark.is_some() {
+            let (next, discontinuities) = (self.packager.next_number(), self.packager.discontinuities());
+            let mark = sequence::Mark { media_sequence: next, discontinuity_sequence: discontinuities + 1 };
+            self.mark = Some(mark);
+            self.publisher.send(publish::Command::Sequence(mark)).await;
+        }
     }
 
     fn say_goodbye(&mut self) {

@@ -20,6 +20,11 @@ pub(super) fn interruption(end: &SourceEnd) -> Option<Problem> {
     }
 }
 
+/// An earlier process had the livestream.
+pub(super) fn restarted() -> Problem {
+    problem("server-restarted", "the server was restarted: waiting for the source to come back")
+}
+
 /// Why a livestream never had a first segment.
 pub(super) fn never_began(end: Option<&SourceEnd>, source_present: bool) -> Problem {
     match end {

@@ -6,7 +6,7 @@ use super::problem;
 use super::{BACKLOG_BYTES, Task};
 use crate::ingest::backlog::Backlog;
 use crate::ingest::probe::Probe;
-use crate::ingest::source::{SourceEnd, SourceEvent, StampedTag};
+use crate::ingest::source::{Side, SourceEnd, SourceEvent, StampedTag};
 use crate::livestream::feed::FeedEvent;
 use crate::livestream::types::{LivestreamState, Problem};
 use crate::transcode::Input;
@@ -45,6 +45,7 @@ impl Task {
     pub(super) fn handle_source(&mut self, event: SourceEvent) {
         match event {
             SourceEvent::Connected => self.attach(Vec::new()),
+            SourceEvent::Switched(side) => self.handle_switch(side),
             SourceEvent::Tag(tag) => self.handle_tag(tag),
             SourceEvent::Dropped(count) => {
                 metrics::counter!("tailwater_source_tags_dropped_total").increment(count);
@@ -63,8 +64,35 @@ impl Task {
         // A session that is still draining is followed by the next when it is over.
         if self.machine.is_none() {
             self.begin_supervision();
+        } else if self.plays_slate {
+            self.leave_slate();
         }
         self.shared.update(|status| status.source.connected = true);
+    }
+
+    /// What follows is another source's: its own session, after a discontinuity.
+    fn handle_switch(&mut self, side: Side) {
+        metrics::counter!("tailwater_source_switches_total").increment(1);
+        match side {
+            Side::Main => tracing::info!(stream = %self.request.name, "the main source is used again"),
+            Side::Backup => tracing::warn!(stream = %self.request.name, "the main source is lost: the backup is used"),
+        }
+        self.leave_source();
+        self.shared.update_quietly(|status| status.source.active = Some(side));
+        self.attach(Vec::new());
+    }
+
+    /// No more of the source that FFmpeg runs for.
+    fn leave_source(&mut self) {
+        self.probing = None;
+        if self.plays_slate {
+            // It goes on until another source has media.
+        } else if self.active.is_some() {
+            self.tell_machine(Instant::now(), Input::SourceGone);
+        } else {
+            // Nothing was started yet, or a pause before the next attempt is under way: nothing has to be drained.
+            self.machine = None;
+        }
     }
 
     fn handle_tag(&mut self, tag: StampedTag) {
@@ -78,8 +106,9 @@ impl Task {
         if active.closing {
             return;
         }
+        let Some(feed) = &mut active.feed else { return self.leave_slate() };
         let arrival = tag.arrival;
-        let outcome = active.feed.push(tag, &active.session);
+        let outcome = feed.push(tag, &active.session);
         self.tell_machine(arrival, Input::InputFlowing);
         match outcome {
             FeedEvent::Fed => {}
@@ -94,13 +123,7 @@ impl Task {
     fn handle_source_end(&mut self, end: SourceEnd) {
         let now = Instant::now();
         self.source_present = false;
-        self.probing = None;
-        if self.active.is_some() {
-            self.tell_machine(now, Input::SourceGone);
-        } else {
-            // Nothing was started yet, or a pause before the next attempt is under way: nothing has to be drained.
-            self.machine = None;
-        }
+        self.leave_source();
         let patience = match &end {
             SourceEnd::Clean => self.environment.end_grace,
             SourceEnd::Lost(_) => self.environment.reconnect_window,
@@ -122,6 +145,7 @@ impl Task {
             }
         });
         self.last_end = Some(end);
+        self.begin_slate();
     }
 
     /// Something came, but no media: the source may still be starting.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use bytes::Bytes;
 use hls::slice::SliceEvent;
 use hls::time::UnixTime;
 
@@ -16,33 +17,48 @@ use crate::livestream::packager::SessionRendition;
 use crate::livestream::session::{Session, SessionEvent};
 use crate::livestream::types::{LivestreamState, Problem};
 use crate::transcode::machine::Times;
+use crate::transcode::slate::QUIT;
 use crate::transcode::{Action, Event, Exit, Input, Machine, Signal, Transcoder, classify};
 
 /// A run of FFmpeg under way.
 pub(super) struct Active {
     pub(super) session: Session,
-    pub(super) feed: Feed,
+    /// What FFmpeg is given; a slate's makes its own input.
+    pub(super) feed: Option<Feed>,
     pub(super) closing: bool,
     /// Renditions that have put out nothing yet.
     silent: HashSet<String>,
 }
 
 impl Active {
+    pub(super) fn new(session: Session, feed: Option<Feed>, plan: &Plan) -> Self {
+        let silent = plan.renditions.iter().map(|rendition| rendition.name.clone()).collect();
+        Self { session, feed, closing: false, silent }
+    }
+
     /// No more input.
     pub(super) fn close(&mut self) {
+        if self.feed.is_none() {
+            self.session.feed(Bytes::from_static(QUIT));
+        }
         self.closing = true;
         self.session.close();
     }
 
-    /// Every rendition has put out something.
+    /// Every rendition of the source has put out something.
     pub(super) fn is_running(&self) -> bool {
-        self.silent.is_empty() && !self.closing
+        self.silent.is_empty() && !self.closing && self.feed.is_some()
     }
 }
 
 impl Task {
     /// A source is there: FFmpeg is to run for it.
     pub(super) fn begin_supervision(&mut self) {
+        self.plays_slate = false;
+        self.begin_machine();
+    }
+
+    pub(super) fn begin_machine(&mut self) {
         self.machine = Some(Machine::new(Times::default(), fastrand::Rng::new()));
         self.supervise();
     }
@@ -58,6 +74,7 @@ impl Task {
     pub(super) fn supervise(&mut self) {
         while let Some(action) = self.machine.as_mut().and_then(Machine::poll_action) {
             match action {
+                Action::Spawn if self.plays_slate => self.start_slate(),
                 Action::Spawn => self.begin_probing(),
                 Action::CloseStdin => {
                     if let Some(active) = &mut self.active {
@@ -72,18 +89,22 @@ impl Task {
                         }
                     }
                 }
+                Action::Notify(event) if self.plays_slate => self.handle_slate_notice(event),
                 Action::Notify(event) => self.handle_notice(event),
             }
         }
         self.go_on();
     }
 
-    /// A session that ended as asked is followed by another while there is a source.
+    /// A session that ended as asked is followed by another while there is a source, else by a slate.
     fn go_on(&mut self) {
         if self.machine.as_ref().is_some_and(Machine::is_over) && self.active.is_none() {
             self.machine = None;
+            self.plays_slate = false;
             if self.source_present && self.failure.is_none() {
                 self.begin_supervision();
+            } else {
+                self.begin_slate();
             }
         }
     }
@@ -155,8 +176,8 @@ impl Task {
             tracing::info!(stream = %self.request.name, note);
         }
         tracing::info!(stream = %self.request.name, source = ?info, renditions = plan.renditions.len(), "transcoding");
-        let silent = plan.renditions.iter().map(|rendition| rendition.name.clone()).collect();
-        self.active = Some(Active { session, feed, closing: false, silent });
+        self.active = Some(Active::new(session, Some(feed), &plan));
+        self.lost_plan = Some(plan);
         if changed {
             self.tell_machine(Instant::now(), Input::Stop);
         }
@@ -185,7 +206,7 @@ impl Task {
             for event in &events {
                 let SliceEvent::Segment(segment) = event else { continue };
                 let end = segment.start.saturating_add(segment.duration);
-                if let Some(wall) = active.feed.arrival_of(end) {
+                if let Some(wall) = active.feed.as_mut().and_then(|feed| feed.arrival_of(end)) {
                     self.packager.observe(segment.index, end, unix_time(wall));
                 }
             }
@@ -202,7 +223,7 @@ impl Task {
     }
 }
 
-fn session_renditions(plan: &Plan) -> Vec<SessionRendition> {
+pub(super) fn session_renditions(plan: &Plan) -> Vec<SessionRendition> {
     plan.renditions
         .iter()
         .map(|planned| SessionRendition {
@@ -214,7 +235,7 @@ fn session_renditions(plan: &Plan) -> Vec<SessionRendition> {
         .collect()
 }
 
-fn unix_time(time: SystemTime) -> UnixTime {
+pub(super) fn unix_time(time: SystemTime) -> UnixTime {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     UnixTime(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
