@@ -4,6 +4,7 @@ mod support;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -108,10 +109,10 @@ async fn fetched(server: &Server, folder: &Path, playlist: &Media, index: usize)
     for uri in init.map(|map| map.uri).iter().chain([&segment.uri]) {
         let response = server.get(&format!("/live/s/{uri}")).await;
         assert_eq!(response.status(), 200, "{uri}");
-        bytes.extend_from_slice(&response.bytes().await.unwrap());
+        bytes.extend_from_slice(&response.bytes().await.expect("a body"));
     }
     let path = folder.join(segment.uri.replace("m4s", "mp4"));
-    std::fs::write(&path, bytes).unwrap();
+    std::fs::write(&path, bytes).expect("a file");
     path.display().to_string()
 }
 
@@ -122,7 +123,7 @@ fn looks_and_sounds(video: &str, audio: &str) -> ([u8; 3], f64) {
         ["-v", "error", "-y", "-i", video, "-frames:v", "1", "-vf", "scale=1:1:flags=area", "-pix_fmt", "rgb24"];
     let (ok, _, stderr) = run("ffmpeg", &[&pixel[..], &["-f", "rawvideo", &out]].concat());
     assert!(ok, "{stderr}");
-    let colour = std::fs::read(&out).unwrap().try_into().unwrap();
+    let colour = std::fs::read(&out).expect("a file").try_into().expect("one pixel");
     let (ok, _, stderr) =
         run("ffmpeg", &["-hide_banner", "-i", audio, "-vn", "-af", "volumedetect", "-f", "null", "-"]);
     assert!(ok, "{stderr}");
@@ -211,7 +212,7 @@ impl Watcher {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let http = http.to_owned();
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().expect("a client");
         let watching = tokio::spawn(async move {
             let (mut asked, mut newest) = (0, [0; 2]);
             while !stopped.load(Ordering::Relaxed) {
@@ -239,7 +240,8 @@ impl Watcher {
 }
 
 fn free_address() -> String {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").to_string()
 }
 
 #[rstest]
@@ -280,6 +282,10 @@ async fn a_livestream_goes_on_after_the_server_was_restarted(#[case] kind: &str,
     }
     let server = start();
     assert_eq!(server.status("s").await["createdAt"], created);
+    if nginx.is_none() {
+        let status = server.reaches("s", "interrupted").await;
+        assert_eq!(status["error"]["code"], "server-restarted", "{status}");
+    }
     // An encoder connects again by itself; one that is pulled has not noticed.
     let _camera = if nginx.is_some() { camera } else { Camera::publish(&publish_to) };
     server.reaches("s", "live").await;
@@ -289,4 +295,58 @@ async fn a_livestream_goes_on_after_the_server_was_restarted(#[case] kind: &str,
     assert_eq!(server.post(&body).await, (202, first), "the same request, the same answer, the same key");
     assert_eq!(server.delete("s").await, 200);
     assert!(!std::fs::read_to_string(&state).unwrap().contains("\"s\""), "it is not taken up again");
+}
+
+#[tokio::test]
+async fn a_livestream_whose_source_stays_away_after_a_restart_ends_and_a_damaged_state_file_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = "resume = true\nsource_timeout = \"2s\"\nreconnect_window = \"2s\"";
+    let server = Server::in_folder(folder.path(), config, &[], &[]);
+    let camera = Camera::publish(&server.publish_url("k"));
+    server.create("s", "k", json!({})).await;
+    server.reaches("s", "live").await;
+    server.stop();
+    drop(camera);
+    let server = Server::in_folder(folder.path(), config, &[], &[]);
+    server.reaches("s", "ended").await;
+    assert!(media(&server, "180p").await.parsed.end_list);
+    server.stop();
+    let state = folder.path().join("data-state.json");
+    assert!(!std::fs::read_to_string(&state).unwrap().contains("\"s\""));
+
+    std::fs::write(&state, "{\"version\": 99}").unwrap();
+    let server = Server::in_folder(folder.path(), config, &[], &[]);
+    assert!(server.log().iter().any(|line| line.contains("is of version 99") && line.contains(".kept-")));
+    assert_eq!(server.get("/livestreams/s").await.status(), 404);
+}
+
+#[tokio::test]
+async fn with_a_remote_store_numbers_go_on_where_they_were_when_the_server_was_asked_to_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = free_address();
+    let port = address.rsplit(':').next().unwrap();
+    let mut redis = Command::new("redis-server");
+    redis.args(["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]).current_dir(folder.path());
+    let mut redis = redis.stdout(Stdio::null()).spawn().expect("redis-server is installed");
+    eventually("redis", Duration::from_secs(10), async || std::net::TcpStream::connect(&address).ok()).await;
+    let (store, rtmp) = (format!("redis://{address}"), free_address());
+    let start = || Server::in_folder(folder.path(), "resume = true", &["--store", &store, "--rtmp", &rtmp], &[]);
+    let server = start();
+    let camera = Camera::publish(&server.publish_url("k"));
+    server.create("s", "k", json!({})).await;
+    server.reaches("s", "live").await;
+    after(&server, 0, 2).await;
+    let before = media(&server, "180p").await.last_msn();
+    server.stop();
+    drop(camera);
+    let server = start();
+    let _camera = Camera::publish(&server.publish_url("k"));
+    server.reaches("s", "live").await;
+    let playlist = media(&server, "180p").await;
+    // What FFmpeg still had when it was asked to end is a segment or two.
+    let first = playlist.parsed.media_sequence;
+    assert!((before + 1..before + 4).contains(&first), "{before}, then {}", playlist.text);
+    assert_eq!(playlist.parsed.discontinuity_sequence, 1, "{}", playlist.text);
+    redis.kill().unwrap();
+    redis.wait().unwrap();
 }

@@ -376,6 +376,9 @@ async fn the_description_names_every_route_and_its_page_loads_nothing_from_elsew
     }
     let fields = &document["components"]["schemas"]["CreateBody"]["properties"];
     assert!(fields["rtmpUrl"].is_object() && fields["ladder"].is_object(), "{fields}");
+    assert!(fields["backupUrl"].is_object(), "{fields}");
+    let source = &document["components"]["schemas"]["SourceStatus"]["properties"];
+    assert!(source["backupUrl"].is_object() && source["active"].is_object(), "{source}");
     let page = server.raw(Request::get("/docs/").body(Body::empty()).unwrap()).await;
     let html = page.into_body().collect().await.unwrap().to_bytes();
     let html = String::from_utf8(html.to_vec()).unwrap();

@@ -91,6 +91,8 @@ pub(super) struct Task {
     /// When waiting for the source ends.
     deadline: Option<Instant>,
     last_end: Option<SourceEnd>,
+    /// The source was there, and said goodbye.
+    ended_in_order: bool,
     probing: Option<Probing>,
     /// Decides when FFmpeg is started and ended while there is a source.
     machine: Option<Machine>,
@@ -175,6 +177,7 @@ impl Task {
             source_present: false,
             deadline: Some(Instant::now() + patience),
             last_end: None,
+            ended_in_order: false,
             probing: None,
             machine: None,
             active: None,

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::supervise::{Active, session_renditions, unix_time};
 use super::{Task, problem};
-use crate::ingest::source::SourceEnd;
 use crate::ladder;
 use crate::livestream::session::Session;
 use crate::livestream::types::Problem;
@@ -19,7 +18,7 @@ pub(super) const TICK: Duration = Duration::from_millis(500);
 impl Task {
     /// Begins the slate, if one is to be shown now.
     pub(super) fn begin_slate(&mut self) {
-        let lost = matches!(self.last_end, Some(SourceEnd::Lost(_) | SourceEnd::Unreachable(_)));
+        let lost = self.last_end.is_some() && !self.ended_in_order;
         let waits = !self.source_present && self.deadline.is_some_and(|at| Instant::now() < at);
         let wanted = self.environment.slate.is_some() && self.has_been_live && self.lost_plan.is_some();
         let idle = self.machine.is_none() && self.active.is_none() && self.failure.is_none();

@@ -122,7 +122,10 @@ impl Task {
 
     fn handle_source_end(&mut self, end: SourceEnd) {
         let now = Instant::now();
-        self.source_present = false;
+        // What a pull finds when it tries again says nothing of how the source left.
+        if std::mem::replace(&mut self.source_present, false) {
+            self.ended_in_order = end == SourceEnd::Clean;
+        }
         self.leave_source();
         let patience = match &end {
             SourceEnd::Clean => self.environment.end_grace,
