@@ -35,7 +35,11 @@ struct Bench {
 
 impl Bench {
     async fn start(faults: Faults) -> Self {
-        let store = Arc::new(Faulty::new(Memory::new(1 << 30), 11, faults));
+        Self::before(Faulty::new(Memory::new(1 << 30), 11, faults)).await
+    }
+
+    async fn before(store: Faulty<Memory>) -> Self {
+        let store = Arc::new(store);
         let live: Live = Arc::default();
         let held = Arc::clone(&live);
         let find = move |key: &str| {
@@ -150,10 +154,14 @@ impl Playlist {
 
 /// Ten times a second: no playlist names what is not there, no number goes back, a listed segment stays as it is.
 async fn watch(store: Arc<Faulty<Memory>>) {
+    watch_every(SECOND / 10, store).await;
+}
+
+async fn watch_every(pause: Duration, store: Arc<Faulty<Memory>>) {
     let mut seen: HashMap<&str, (u64, u64)> = HashMap::new();
     let mut known: HashMap<(&str, u64), (String, bool)> = HashMap::new();
     loop {
-        tokio::time::sleep(SECOND / 10).await;
+        tokio::time::sleep(pause).await;
         for rendition in RENDITIONS {
             let Some(playlist) = Playlist::read(&store, rendition).await else { continue };
             for (msn, uri) in (playlist.first..).zip(&playlist.uris) {
@@ -236,7 +244,16 @@ async fn a_throttling_store_is_slowed_down_for_and_loses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_killed_and_restarted_empty_is_filled_again_from_the_live_window() {
-    let mut bench = Bench::start(Faults::default()).await;
+    filled_again(Faulty::new(Memory::new(1 << 30), 11, Faults::default())).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_is_one_that_cannot_look_and_write_in_one_step() {
+    filled_again(Faulty::new(Memory::new(1 << 30), 11, Faults::default()).unable_to_replace()).await;
+}
+
+async fn filled_again(store: Faulty<Memory>) {
+    let mut bench = Bench::before(store).await;
     bench.film(90).await;
     bench.store.set(Faults { down: true, ..Faults::default() });
     bench.film(5).await;
@@ -247,6 +264,26 @@ async fn a_store_killed_and_restarted_empty_is_filled_again_from_the_live_window
     assert_complete(&playlists, 105);
     for playlist in playlists {
         assert!(playlist.uris.len() >= LIVE - 10, "only {} segments again", playlist.uris.len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_emptied_at_any_moment_has_no_playlist_that_names_what_is_gone() {
+    for twentieth in 0..20 {
+        // Slow enough that a round of playlists takes a good part of the second.
+        let mut bench = Bench::start(Faults { delay: SECOND / 10, ..Faults::default() }).await;
+        bench.film(10).await;
+        let closely = tokio::spawn(watch_every(SECOND / 100, bench.store.clone()));
+        let store = bench.store.clone();
+        let wipe = async {
+            tokio::time::sleep(SECOND * twentieth / 20).await;
+            store.wipe().await.unwrap();
+        };
+        tokio::join!(bench.film(4), wipe);
+        assert!(!closely.is_finished(), "emptied {twentieth}/20 s into a second");
+        closely.abort();
+        bench.film(2).await;
+        assert_complete(&bench.end().await, 16);
     }
 }
 

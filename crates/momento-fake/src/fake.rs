@@ -1,7 +1,8 @@
 //! The handle of a running server.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::{
@@ -176,6 +177,11 @@ impl Fake {
     /// How many items a cache holds now.
     pub fn items(&self, cache: &str) -> usize {
         self.state.lock().items(cache)
+    }
+
+    /// What a cache holds, all of it at one moment. Keys that are no text are left out.
+    pub fn contents(&self, cache: &str) -> BTreeMap<String, Bytes> {
+        self.state.lock().contents(cache)
     }
 
     /// Makes a cache; nothing happens when it is there.

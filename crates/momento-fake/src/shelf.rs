@@ -89,6 +89,11 @@ impl Shelf {
         self.items.len()
     }
 
+    pub(crate) fn iter(&mut self, now: Instant) -> impl Iterator<Item = (&[u8], &Bytes)> {
+        self.expire(now);
+        self.items.iter().map(|(key, item)| (key.as_slice(), &item.value))
+    }
+
     fn expire(&mut self, now: Instant) {
         while self.by_expiry.first_key_value().is_some_and(|((expires, _), _)| *expires <= now) {
             self.drop_first();

@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use bytes::Bytes;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
@@ -116,5 +117,11 @@ impl Inner {
 
     pub(crate) fn items(&mut self, cache: &str) -> usize {
         self.caches.get_mut(cache).map_or(0, |shelf| shelf.len(Instant::now()))
+    }
+
+    pub(crate) fn contents(&mut self, cache: &str) -> BTreeMap<String, Bytes> {
+        let Some(shelf) = self.caches.get_mut(cache) else { return BTreeMap::new() };
+        let text = |(key, value): (&[u8], &Bytes)| Some((str::from_utf8(key).ok()?.to_owned(), value.clone()));
+        shelf.iter(Instant::now()).filter_map(text).collect()
     }
 }

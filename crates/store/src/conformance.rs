@@ -21,6 +21,7 @@ pub async fn all(store: &dyn MediaStore, stream: &str) {
     overwrites_with_longer_and_with_shorter(store, stream).await;
     says_not_found_for_an_unknown_key(store, stream).await;
     deletes_idempotently(store, stream).await;
+    replaces_only_what_is_there_or_says_that_it_cannot(store, stream).await;
     reads_ranges(store, stream).await;
     takes_a_large_object(store, stream).await;
     lists_by_prefix_or_says_that_it_cannot(store, stream).await;
@@ -110,6 +111,26 @@ pub async fn says_not_found_for_an_unknown_key(store: &dyn MediaStore, stream: &
     let key = key(stream, "never_stored.ts");
     assert!(is_not_found(&store.get(&key, None).await));
     assert!(is_not_found(&store.get(&key, Some(0..10)).await));
+}
+
+/// A put that is to replace an object writes nothing where there is none.
+pub async fn replaces_only_what_is_there_or_says_that_it_cannot(store: &dyn MediaStore, stream: &str) {
+    let key = key(stream, "replaced_playlist.m3u8");
+    let replace =
+        async |text: &'static str| store.put(&key, text.into(), &PutOptions::new(&key, TTL).replace(true)).await;
+    let absent = replace("never").await;
+    if !store.capabilities().replaces {
+        assert!(matches!(absent, Err(Error::Unsupported { .. })), "{absent:?}");
+        return;
+    }
+    assert!(matches!(absent, Err(Error::NotFound { .. })), "{absent:?}");
+    assert!(is_not_found(&store.get(&key, None).await));
+    put(store, &key, "old", TTL).await;
+    replace("new").await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(get(store, &key).await.payload, "new".into());
+    store.delete(&key).await.unwrap_or_else(|error| panic!("{error}"));
+    assert!(matches!(replace("late").await, Err(Error::NotFound { .. })));
+    assert!(is_not_found(&store.get(&key, None).await));
 }
 
 /// Deleting is `Ok` whether or not there was something, and what is deleted is not found.

@@ -26,6 +26,7 @@ pub struct Faults {
 /// Passes operations on to a real store, except for those that are to fail. The same seed fails the same operations.
 pub struct Faulty<S> {
     store: S,
+    replaces: bool,
     state: Mutex<State>,
 }
 
@@ -41,7 +42,14 @@ impl<S: MediaStore> Faulty<S> {
     /// Wraps `store`.
     pub fn new(store: S, seed: u64, faults: Faults) -> Self {
         let random = fastrand::Rng::with_seed(seed);
-        Self { store, state: Mutex::new(State { faults, random, attempts: 0, now: 0, most: 0 }) }
+        let replaces = store.capabilities().replaces;
+        Self { store, replaces, state: Mutex::new(State { faults, random, attempts: 0, now: 0, most: 0 }) }
+    }
+
+    /// As a store that cannot look and write in one step.
+    #[must_use]
+    pub fn unable_to_replace(self) -> Self {
+        Self { replaces: false, ..self }
     }
 
     fn state<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
@@ -114,7 +122,11 @@ impl<S: MediaStore> Drop for Leaving<'_, S> {
 #[async_trait]
 impl<S: MediaStore> MediaStore for Faulty<S> {
     async fn put(&self, key: &Key, payload: Payload, options: &PutOptions) -> Result<(), Error> {
-        self.run(At::key(self, Operation::Put, key), self.store.put(key, payload, options)).await
+        let at = At::key(self, Operation::Put, key);
+        if options.replace && !self.replaces {
+            return Err(Error::Unsupported { at });
+        }
+        self.run(at, self.store.put(key, payload, options)).await
     }
 
     async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Object, Error> {
@@ -139,7 +151,7 @@ impl<S: MediaStore> MediaStore for Faulty<S> {
 
     /// It plays the part of a remote store: not local.
     fn capabilities(&self) -> Capabilities {
-        Capabilities { local: false, ..self.store.capabilities() }
+        Capabilities { local: false, replaces: self.replaces, ..self.store.capabilities() }
     }
 }
 

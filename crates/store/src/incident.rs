@@ -8,9 +8,9 @@ use tokio::time::Instant;
 /// fails only now and then.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// The failures of one store, of one kind.
+/// The failures of one store, of one kind: says which of them is worth a line in the log.
 #[derive(Debug, Default)]
-pub(crate) struct Incident {
+pub struct Incident {
     open: Option<Open>,
 }
 
@@ -23,16 +23,16 @@ struct Open {
 
 /// What an outage was, when it is over.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Over {
+pub struct Over {
     /// From its first to its last failure.
-    pub(crate) lasted: Duration,
+    pub lasted: Duration,
     /// Failed attempts in it.
-    pub(crate) failures: u64,
+    pub failures: u64,
 }
 
 impl Incident {
     /// A failure. True if it begins an outage.
-    pub(crate) fn failed(&mut self, now: Instant) -> bool {
+    pub fn failed(&mut self, now: Instant) -> bool {
         match &mut self.open {
             Some(open) => {
                 open.last = now;
@@ -47,7 +47,7 @@ impl Incident {
     }
 
     /// A success. Some if it shows that an outage is over.
-    pub(crate) fn succeeded(&mut self, now: Instant) -> Option<Over> {
+    pub fn succeeded(&mut self, now: Instant) -> Option<Over> {
         let open = self.open.take_if(|open| now.duration_since(open.last) >= QUIET)?;
         Some(Over { lasted: open.last.duration_since(open.began), failures: open.failures })
     }

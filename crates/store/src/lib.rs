@@ -35,6 +35,7 @@ pub use error::{At, Error, ErrorKind, Operation};
 #[cfg(any(test, feature = "testing"))]
 pub use faulty::{Faults, Faulty};
 pub use file::{FILE_HOT_BYTES, FILE_MAX_BYTES, FileConfig, Files};
+pub use incident::{Incident, Over};
 pub use key::{Key, KeyError, MAX_KEY_BYTES};
 pub use limit::{Limit, LimitConfig};
 pub use media_store::{Capabilities, MediaStore, Object, PutOptions, clamp};

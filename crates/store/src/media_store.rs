@@ -21,6 +21,9 @@ use crate::{Error, Key, Payload};
 ///   This is what makes retries safe.
 /// - **Expiry.** An object is not found once its TTL is over, to within a second, also by `list`. A store may lose
 ///   it earlier only by its documented bounds (bytes, memory), the oldest first.
+/// - **Replacing.** A put that is to [`replace`](PutOptions::replace) an object looks for it and writes in one step:
+///   where there is none, nothing is written. So a store that has lost everything is noticed before anything refers to
+///   what it had.
 /// - **Concurrent puts of one key** end with one of the payloads, whole. Callers that care which, keep their order.
 /// - **`list`** gives the keys that begin with the prefix, each once, in no promised order; keys put or deleted while
 ///   it runs may or may not be among them. Stores that cannot list say [`Error::Unsupported`].
@@ -33,7 +36,8 @@ pub trait MediaStore: Send + Sync + fmt::Debug + fmt::Display {
     /// Writes one object, replacing an older one of that key.
     ///
     /// # Errors
-    /// Any but [`Error::NotFound`]; [`Error::TooLarge`] before anything is sent.
+    /// [`Error::NotFound`] only where there is nothing to [`replace`](PutOptions::replace); [`Error::TooLarge`] before
+    /// anything is sent; what the store says.
     async fn put(&self, key: &Key, payload: Payload, options: &PutOptions) -> Result<(), Error>;
 
     /// Reads an object, or the bytes of `range` (its end is clamped to the size).
@@ -80,19 +84,29 @@ pub struct PutOptions {
     /// Total time that all attempts together may take; `None` lets [`crate::Retry`] use its own. Zero is one attempt,
     /// for a caller that tries again itself.
     pub budget: Option<Duration>,
+    /// Only over an object of this key that is there. [`Error::Unsupported`] by stores that are not able to, see
+    /// [`Capabilities::replaces`].
+    pub replace: bool,
 }
 
 impl PutOptions {
     /// Options with the content type of `key`, no cache control and the default budget.
     #[must_use]
     pub fn new(key: &Key, ttl: Duration) -> Self {
-        Self { ttl, content_type: key.content_type(), cache_control: None, budget: None }
+        Self { ttl, content_type: key.content_type(), cache_control: None, budget: None, replace: false }
     }
 
     /// With a `Cache-Control`.
     #[must_use]
     pub fn cache_control(mut self, value: impl Into<String>) -> Self {
         self.cache_control = Some(value.into());
+        self
+    }
+
+    /// Whether it is only to replace an object that is there.
+    #[must_use]
+    pub fn replace(mut self, replace: bool) -> Self {
+        self.replace = replace;
         self
     }
 
@@ -180,6 +194,8 @@ pub struct Capabilities {
     pub local: bool,
     /// `list` works.
     pub lists: bool,
+    /// [`PutOptions::replace`] works.
+    pub replaces: bool,
 }
 
 #[async_trait]

@@ -77,11 +77,15 @@ impl Inner {
         drop(state);
     }
 
-    fn insert(&self, key: &Key, payload: Payload, expires: SystemTime) {
+    /// False if it was to replace an object and there is none.
+    fn insert(&self, key: &Key, payload: Payload, expires: SystemTime, replace: bool) -> bool {
         let size = payload.len() as u64;
         let now = self.clock.now();
         let mut evicted = Vec::new();
         let mut state = self.lock();
+        if replace && state.index.get(key, now).is_none() {
+            return false;
+        }
         state.index.remove(key);
         while state.index.bytes() + cost(size) > self.max_bytes {
             let Some(entry) = state.index.pop_expired(now).or_else(|| state.index.pop_oldest()) else { break };
@@ -94,6 +98,7 @@ impl Inner {
         if alarm {
             warn_nearly_full("memory:", bytes, self.max_bytes);
         }
+        true
     }
 }
 
@@ -126,8 +131,11 @@ impl MediaStore for Memory {
         if size > limit {
             return Err(Error::TooLarge { at: At::key(self, Operation::Put, key), size, limit });
         }
-        self.inner.insert(key, payload, self.inner.clock.expiry(options.ttl));
-        Ok(())
+        let expires = self.inner.clock.expiry(options.ttl);
+        match self.inner.insert(key, payload, expires, options.replace) {
+            true => Ok(()),
+            false => Err(Error::NotFound { at: At::key(self, Operation::Put, key) }),
+        }
     }
 
     async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Object, Error> {
@@ -162,6 +170,7 @@ impl MediaStore for Memory {
             memory: Some(self.inner.max_bytes),
             local: true,
             lists: true,
+            replaces: true,
             ..Capabilities::default()
         }
     }

@@ -11,7 +11,10 @@ use crate::{Capabilities, Error, ErrorKind, Key, MediaStore, Object, Payload, Pu
 
 /// Metrics of one store, labelled with its name and the operation:
 ///
-/// - `tailwater_store_operations_total`, with `result` = `ok` or the error's code,
+/// - `tailwater_store_operations_total`, with `result` = `ok`, the error's code, or `abandoned` if nobody waited for
+///   its end,
+/// - `tailwater_store_faults_total`, of what failed for a reason that may pass, and of puts that were abandoned,
+/// - `tailwater_store_throttles_total`, apart from those: of what the store refused because it was too much,
 /// - `tailwater_store_operation_seconds`, a histogram,
 /// - `tailwater_store_put_bytes_total` and `tailwater_store_get_bytes_total`, of what succeeded,
 /// - `tailwater_store_in_flight`, a gauge.
@@ -20,19 +23,46 @@ pub struct Metered<S> {
     name: String,
 }
 
-/// Counts down even when the caller stops waiting.
-struct InFlight<'a>(&'a str);
+/// An operation under way. It is counted even when the caller stops waiting.
+struct InFlight<'a> {
+    store: &'a str,
+    operation: Operation,
+    began: Instant,
+    /// What it came to; `None` until then.
+    result: Option<Result<(), (ErrorKind, &'static str)>>,
+}
 
 impl<'a> InFlight<'a> {
-    fn new(store: &'a str) -> Self {
+    fn new(store: &'a str, operation: Operation) -> Self {
         metrics::gauge!("tailwater_store_in_flight", "store" => store.to_owned()).increment(1.0);
-        Self(store)
+        Self { store, operation, began: Instant::now(), result: None }
+    }
+
+    fn count(&self, name: &'static str) {
+        metrics::counter!(name, "store" => self.store.to_owned(), "operation" => self.operation.name()).increment(1);
     }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        metrics::gauge!("tailwater_store_in_flight", "store" => self.0.to_owned()).decrement(1.0);
+        let (store, operation) = (self.store.to_owned(), self.operation.name());
+        metrics::gauge!("tailwater_store_in_flight", "store" => store.clone()).decrement(1.0);
+        metrics::histogram!("tailwater_store_operation_seconds", "store" => store.clone(), "operation" => operation)
+            .record(self.began.elapsed());
+        let result = match self.result {
+            Some(Ok(())) => "ok",
+            Some(Err((_, code))) => code,
+            None => "abandoned",
+        };
+        metrics::counter!("tailwater_store_operations_total", "store" => store, "operation" => operation, "result" => result)
+            .increment(1);
+        match self.result {
+            Some(Err((ErrorKind::Throttle, _))) => self.count("tailwater_store_throttles_total"),
+            Some(Err((ErrorKind::Transient, _))) => self.count("tailwater_store_faults_total"),
+            // A viewer may leave in the middle of a get; a put is given up when it takes too long.
+            None if self.operation == Operation::Put => self.count("tailwater_store_faults_total"),
+            _ => {}
+        }
     }
 }
 
@@ -44,15 +74,10 @@ impl<S: MediaStore> Metered<S> {
     }
 
     async fn run<T>(&self, operation: Operation, attempt: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let _in_flight = InFlight::new(&self.name);
-        let began = Instant::now();
+        let mut in_flight = InFlight::new(&self.name, operation);
         let result = attempt.await;
-        let outcome = result.as_ref().map_or_else(Error::code, |_| "ok");
-        let (store, operation) = (self.name.clone(), operation.name());
-        metrics::histogram!("tailwater_store_operation_seconds", "store" => store.clone(), "operation" => operation)
-            .record(began.elapsed());
-        metrics::counter!("tailwater_store_operations_total", "store" => store, "operation" => operation, "result" => outcome)
-            .increment(1);
+        in_flight.result = Some(result.as_ref().map(drop).map_err(|error| (error.kind(), error.code())));
+        drop(in_flight);
         if let Err(error) = &result
             && error.kind() != ErrorKind::NotFound
         {

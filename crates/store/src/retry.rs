@@ -45,7 +45,7 @@ impl Default for RetryConfig {
 /// idempotent, so trying again is safe even where the first attempt may have succeeded.
 ///
 /// A throttle slows down everything that goes through here. `health` is passed on untouched: it asks how the store
-/// is now. The log is told when trouble begins and when it is over; every attempt is counted.
+/// is now. The log is told when trouble begins and when it is over; [`crate::Metered`] counts every attempt.
 pub struct Retry<S> {
     store: S,
     config: RetryConfig,
@@ -99,8 +99,8 @@ impl<S: MediaStore> Retry<S> {
                 Err(error) => error,
             };
             let pause = match error.kind() {
-                ErrorKind::Transient => self.faulted(operation, &error, pause),
-                ErrorKind::Throttle => self.throttled(operation, &error, pause),
+                ErrorKind::Transient => self.faulted(&error, pause),
+                ErrorKind::Throttle => self.throttled(&error, pause),
                 ErrorKind::NotFound | ErrorKind::Permanent => return Err(error),
             };
             let again = Instant::now() + pause;
@@ -113,7 +113,7 @@ impl<S: MediaStore> Retry<S> {
         let spent = || Error::Timeout { at: At::store(&self.store, operation), after: budget };
         Err(failure.unwrap_or_else(|| {
             let error = spent();
-            self.faulted(operation, &error, Duration::ZERO);
+            self.faulted(&error, Duration::ZERO);
             error
         }))
     }
@@ -130,16 +130,14 @@ impl<S: MediaStore> Retry<S> {
         }
     }
 
-    fn faulted(&self, operation: Operation, error: &Error, pause: Duration) -> Duration {
-        self.count("tailwater_store_faults_total", operation);
+    fn faulted(&self, error: &Error, pause: Duration) -> Duration {
         if self.trouble(|trouble| trouble.faults.failed(Instant::now())) {
             tracing::warn!(%error, "the store is failing; what fails is tried again, and this is said once");
         }
         pause
     }
 
-    fn throttled(&self, operation: Operation, error: &Error, pause: Duration) -> Duration {
-        self.count("tailwater_store_throttles_total", operation);
+    fn throttled(&self, error: &Error, pause: Duration) -> Duration {
         let asked = match error {
             Error::Throttled { retry_after: Some(asked), .. } => *asked,
             _ => Duration::ZERO,
@@ -154,10 +152,6 @@ impl<S: MediaStore> Retry<S> {
             tracing::warn!(%error, "the store is throttling; everything slows down, and this is said once");
         }
         pause
-    }
-
-    fn count(&self, name: &'static str, operation: Operation) {
-        metrics::counter!(name, "store" => self.store.to_string(), "operation" => operation.name()).increment(1);
     }
 }
 

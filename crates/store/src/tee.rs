@@ -83,7 +83,8 @@ impl Queue {
     fn put(&self, key: &Key, payload: &Payload, options: &PutOptions) {
         let weight = u32::try_from(payload.len()).unwrap_or(u32::MAX).min(QUEUE_BYTES);
         let Ok(room) = self.bytes.clone().try_acquire_many_owned(weight) else { return self.dropped() };
-        let (key, payload, options) = (key.clone(), payload.clone(), options.clone());
+        // What the primary has says nothing about what this one has.
+        let (key, payload, options) = (key.clone(), payload.clone(), options.clone().replace(false));
         self.enqueue(Job::Put { key, payload, options, _room: room });
     }
 
@@ -188,8 +189,17 @@ impl Secondary {
 #[async_trait]
 impl MediaStore for Tee {
     async fn put(&self, key: &Key, payload: Payload, options: &PutOptions) -> Result<(), Error> {
-        self.queues.iter().for_each(|queue| queue.put(key, &payload, options));
-        self.primary.put(key, payload, options).await
+        let to_others = |payload| self.queues.iter().for_each(|queue| queue.put(key, payload, options));
+        if !options.replace {
+            to_others(&payload);
+            return self.primary.put(key, payload, options).await;
+        }
+        // What there was nothing to replace for is not meant for the others either; a primary that is down is no reason.
+        let result = self.primary.put(key, payload.clone(), options).await;
+        if !matches!(result, Err(Error::NotFound { .. })) {
+            to_others(&payload);
+        }
+        result
     }
 
     async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Object, Error> {

@@ -92,6 +92,24 @@ async fn acl_users_and_wrong_passwords() {
 }
 
 #[tokio::test]
+async fn tls_with_a_private_authority_and_an_acl_user() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, private_key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&private_key, made.signing_key.serialize_pem()).unwrap();
+    let (port, certificate) = (free_port().to_string(), certificate.to_str().unwrap());
+    let files = ["--tls-cert-file", certificate, "--tls-key-file", private_key.to_str().unwrap()];
+    let user = ["--user", "camera", "on", ">hunter2", "~*", "+@all", "--user", "default", "off"];
+    let tls = ["--tls-port", &port, "--tls-auth-clients", "no"];
+    let _server = RedisServer::start(&[&files[..], &user, &tls].concat()).await;
+    let store = open(&format!("rediss://camera:hunter2@localhost:{port}?ca={certificate}")).await;
+    conformance::all(&*store, "suite").await;
+    let unknown = open(&format!("rediss://camera:hunter2@localhost:{port}")).await.health().await;
+    assert!(matches!(&unknown, Err(Error::Unavailable { .. })), "{unknown:?}");
+}
+
+#[tokio::test]
 async fn a_wrong_password_that_becomes_right_is_used_without_a_restart() {
     let server = RedisServer::start(&[]).await;
     let mut admin = server.connection().await;

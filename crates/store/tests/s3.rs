@@ -2,61 +2,19 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::net::SocketAddr;
+#[path = "support/s3.rs"]
+mod server;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
-use s3s::auth::SimpleAuth;
-use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::service::S3ServiceBuilder;
+use server::{S3Server, serve};
 use store::{Error, Key, MediaStore, OpenOptions, PutOptions, StoreUrl, conformance};
 use tokio::net::TcpListener;
 
-/// A server with one bucket named `bucket`, gone when dropped.
-struct Server {
-    address: SocketAddr,
-    folder: tempfile::TempDir,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Server {
-    async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("bucket")).unwrap();
-        let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap());
-        builder.set_auth(SimpleAuth::from_single("camera", "hunter2"));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let task = tokio::spawn(serve(listener, builder.build()));
-        Self { address, folder, task }
-    }
-
-    fn url(&self, location: &str, credentials: &str) -> String {
-        format!("s3://{credentials}@{location}?endpoint=http://{}", self.address)
-    }
-
-    async fn open(&self, location: &str) -> Result<Arc<dyn MediaStore>, Error> {
-        open(&self.url(location, "camera:hunter2")).await
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn serve(listener: TcpListener, service: S3Service) {
-    loop {
-        let (socket, _) = listener.accept().await.unwrap();
-        // Without it each answer waits 40 ms for a delayed acknowledgement.
-        socket.set_nodelay(true).unwrap();
-        let service = service.clone();
-        tokio::spawn(async move {
-            let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
-        });
-    }
+async fn open_in(server: &S3Server, location: &str) -> Result<Arc<dyn MediaStore>, Error> {
+    open(&server.url(location, "camera:hunter2")).await
 }
 
 async fn open(url: &str) -> Result<Arc<dyn MediaStore>, Error> {
@@ -66,8 +24,8 @@ async fn open(url: &str) -> Result<Arc<dyn MediaStore>, Error> {
 
 #[tokio::test]
 async fn s3_conforms_with_and_without_a_prefix() {
-    let server = Server::start().await;
-    let (deep, top) = (server.open("bucket/live/one").await.unwrap(), server.open("bucket").await.unwrap());
+    let server = S3Server::start().await;
+    let (deep, top) = (open_in(&server, "bucket/live/one").await.unwrap(), open_in(&server, "bucket").await.unwrap());
     tokio::join!(conformance::all(&*deep, "deep"), conformance::all(&*top, "top"));
     let objects = std::fs::read_dir(server.folder.path().join("bucket/live/one")).unwrap();
     assert!(objects.count() > 10, "objects lie below the prefix");
@@ -75,8 +33,8 @@ async fn s3_conforms_with_and_without_a_prefix() {
 
 #[tokio::test]
 async fn content_type_and_cache_control_are_kept_for_a_cdn() {
-    let server = Server::start().await;
-    let store = server.open("bucket/live").await.unwrap();
+    let server = S3Server::start().await;
+    let store = open_in(&server, "bucket/live").await.unwrap();
     let key = Key::parse("s_720p_segment000.ts").unwrap();
     let options = PutOptions::new(&key, Duration::from_secs(60)).cache_control("public, max-age=60, immutable");
     store.put(&key, "abc".into(), &options).await.unwrap();
@@ -98,7 +56,7 @@ async fn content_type_and_cache_control_are_kept_for_a_cdn() {
 
 #[tokio::test]
 async fn a_bucket_that_cannot_be_written_is_refused_at_start() {
-    let server = Server::start().await;
+    let server = S3Server::start().await;
     let wrong = open(&server.url("bucket", "camera:wrong-secret")).await.unwrap_err();
     assert!(matches!(wrong, Error::Auth { .. }), "{wrong:?}");
     assert!(!format!("{wrong} {wrong:?}").contains("wrong-secret"));

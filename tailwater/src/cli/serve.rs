@@ -75,8 +75,8 @@ impl Server {
         if let Some(tls) = tls.clone() {
             tasks.spawn(tls.follow(over.clone()));
         }
-        for limit in plan::foreseen(config, &app.store().capabilities()) {
-            tracing::warn!("one livestream of this configuration breaks a limit of the store: {limit}");
+        for (store, limit) in plan::foreseen(config, &app.store().capabilities()) {
+            tracing::warn!(store, "one livestream of this configuration breaks a limit of the store: {limit}");
         }
         app.resume().await;
         let (origin, control) = assemble(config, &app, metrics, stop.clone());

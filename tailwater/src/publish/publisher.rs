@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hls::window::{SegmentInfo, Window, WindowConfig};
-use store::{At, Error, ErrorKind, Key, MediaStore, Operation, Payload, PutOptions};
+use store::{At, Error, ErrorKind, Incident, Key, MediaStore, Operation, Payload, PutOptions};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -141,13 +141,15 @@ pub struct Publisher {
     round_at: Instant,
     multivariant: Option<String>,
     multivariant_dirty: bool,
+    multivariant_stored: bool,
     mark: Option<Mark>,
     mark_dirty: bool,
     /// The mark has been written, so its absence means the store was emptied.
     marked: bool,
     refresh_at: Instant,
     ending: bool,
-    failing_since: Option<Instant>,
+    trouble: Incident,
+    losses: Incident,
 }
 
 impl fmt::Debug for Publisher {
@@ -199,12 +201,14 @@ impl Publisher {
             round_at: now,
             multivariant: None,
             multivariant_dirty: false,
+            multivariant_stored: false,
             mark: None,
             mark_dirty: false,
             marked: false,
             refresh_at,
             ending: false,
-            failing_since: None,
+            trouble: Incident::default(),
+            losses: Incident::default(),
         };
         (publisher, Handle { inbox: sender, status: watch })
     }
@@ -279,15 +283,15 @@ impl Publisher {
                 if let Some((lag, file)) = self.uploads.stored(id, now()) {
                     metrics::histogram!("tailwater_store_lag_seconds").record(lag.as_secs_f64());
                     self.release(file);
-                }
-                if let Some(stored) = &self.stored {
-                    let _ = stored.send(key);
+                    if let Some(stored) = &self.stored {
+                        let _ = stored.send(key);
+                    }
                 }
                 self.recovered();
             }
             Done::Media { id, key, result: Err(error) } => {
                 if super::schedule::is_final(&error) {
-                    tracing::error!(%key, %error, "the store will never take this segment: it becomes a gap");
+                    self.tell_loss(&key, &error);
                     let file = self.uploads.lose(id);
                     self.release(file);
                 } else {
@@ -300,7 +304,7 @@ impl Publisher {
                 match result {
                     Ok(()) => self.uploads.spooled(id, file.path),
                     Err(error) => {
-                        tracing::error!(%error, "could not write to the spool: the segment becomes a gap in the store");
+                        self.tell_loss(&file.path.display(), &error);
                         self.release(Some(file));
                         self.uploads.lose(id);
                     }
@@ -325,7 +329,7 @@ impl Publisher {
             }
         }
         if round.multivariant {
-            self.multivariant_dirty = false;
+            (self.multivariant_dirty, self.multivariant_stored) = (false, true);
         }
         if let Some(mark) = round.mark {
             self.marked = true;
@@ -350,20 +354,18 @@ impl Publisher {
         metrics::counter!("tailwater_store_wipes_total").increment(1);
         self.marked = false;
         self.mark_dirty = true;
-        self.multivariant_dirty = self.multivariant.is_some();
+        (self.multivariant_dirty, self.multivariant_stored) = (self.multivariant.is_some(), false);
         let live = Arc::clone(&self.live);
-        let mut keys: Vec<String> = Vec::new();
-        for track in &mut self.tracks {
-            keys.extend(track.forget(|key| live(key).is_some()));
-        }
-        let inits: Vec<String> = self.tracks.iter().flat_map(Track::inits).collect();
-        keys.extend(inits);
-        keys.sort_unstable();
-        keys.dedup();
-        for key in keys {
-            match live(&key) {
-                Some(payload) => self.uploads.push(key, payload, now()),
-                None => self.uploads.note(&key, Outcome::Lost),
+        self.tracks.iter_mut().for_each(|track| track.forget(|key| live(key).is_some()));
+        // What waits is put anyway. What was put, listed or not, is gone; what was lost before stays so.
+        let mut waiting = self.uploads.doubt();
+        for key in self.tracks.iter().flat_map(Track::needs) {
+            if self.uploads.outcome(key) == Some(Outcome::Lost) || !waiting.insert(key.to_owned()) {
+                continue;
+            }
+            match live(key) {
+                Some(payload) => self.uploads.push(key.to_owned(), payload, now()),
+                None => self.uploads.note(key, Outcome::Lost),
             }
         }
     }
@@ -412,7 +414,7 @@ impl Publisher {
         let Some((spool, path)) =
             self.config.spool.clone().and_then(|spool| spool.reserve(bytes).map(|path| (spool, path)))
         else {
-            tracing::warn!(%key, "neither memory nor the spool has room for media the store does not take: a gap in the store");
+            self.tell_loss(&key, &"neither memory nor the spool has room for it");
             self.uploads.lose(id);
             return;
         };
@@ -434,13 +436,20 @@ impl Publisher {
         if self.round || now < self.round_at {
             return;
         }
-        let playlists: Vec<(String, u64, String)> = self
+        let capabilities = self.store.capabilities();
+        let playlists: Vec<PlaylistPut> = self
             .tracks
             .iter()
-            .filter_map(|track| track.unpublished().map(|(version, text)| (track.name.clone(), version, text)))
+            .filter_map(|track| {
+                let (version, text) = track.unpublished()?;
+                let replace = track.is_listed() && capabilities.replaces;
+                Some(PlaylistPut { rendition: track.name.clone(), version, text, replace })
+            })
             .collect();
         let all_listed = self.tracks.iter().all(Track::is_listed) && !self.tracks.is_empty();
         let multivariant = self.multivariant.clone().filter(|_| self.multivariant_dirty && all_listed);
+        let multivariant = multivariant.map(|text| (text, self.multivariant_stored && capabilities.replaces));
+        let shows_a_wipe = !playlists.is_empty() && playlists.iter().all(|put| put.replace);
         let mark = self.mark.filter(|_| self.mark_dirty);
         if playlists.is_empty() && multivariant.is_none() && mark.is_none() {
             return;
@@ -450,7 +459,7 @@ impl Publisher {
             store: Arc::clone(&self.store),
             slug: self.config.slug.clone(),
             ttl: self.config.ttl,
-            check: self.marked && !self.store.capabilities().local,
+            check: self.marked && !capabilities.local && !shows_a_wipe,
             playlists,
             multivariant,
             mark,
@@ -478,14 +487,18 @@ impl Publisher {
             && !self.mark_dirty
     }
 
-    fn failing(&mut self, error: &Error) {
-        let throttled = error.kind() == ErrorKind::Throttle;
-        let counter = if throttled { "tailwater_store_throttles_total" } else { "tailwater_store_failures_total" };
-        metrics::counter!(counter).increment(1);
-        if self.failing_since.is_none() {
-            self.failing_since = Some(now());
-            tracing::warn!(store = %self.store, stream = self.config.slug, %error, "the store does not take what it is given: keeping it until it does");
+    /// The first of several losses is worth a line; each is counted as a gap.
+    fn tell_loss(&mut self, what: &dyn fmt::Display, reason: &dyn fmt::Display) {
+        if self.losses.failed(tokio::time::Instant::now()) {
+            tracing::error!(store = %self.store, stream = self.config.slug, object = %what, %reason, "this will never be in the store: a gap for its readers; others like it are counted, and this is said once");
         }
+    }
+
+    fn failing(&mut self, error: &Error) {
+        if self.trouble.failed(tokio::time::Instant::now()) {
+            tracing::warn!(store = %self.store, stream = self.config.slug, %error, "the store does not take what it is given: keeping it until it does, and this is said once");
+        }
+        let throttled = error.kind() == ErrorKind::Throttle;
         let state = if throttled { StoreState::Throttled } else { StoreState::Failing };
         self.status.send_if_modified(|status| {
             let text = error.to_string();
@@ -496,21 +509,19 @@ impl Publisher {
     }
 
     fn recovered(&mut self) {
-        if let Some(since) = self.failing_since
-            && self.uploads.next_failure().is_none()
-            && self.round_failures == 0
-        {
-            self.failing_since = None;
-            let seconds = now().saturating_duration_since(since).as_secs_f32();
-            tracing::info!(store = %self.store, stream = self.config.slug, seconds, "the store takes everything again");
+        if self.uploads.next_failure().is_some() || self.round_failures > 0 {
+            return;
         }
-        if self.failing_since.is_none() {
-            self.status.send_if_modified(|status| {
-                let is_news = status.state != StoreState::Ok;
-                (status.state, status.error) = (StoreState::Ok, None);
-                is_news
-            });
+        let now = tokio::time::Instant::now();
+        self.losses.succeeded(now);
+        if let Some(over) = self.trouble.succeeded(now) {
+            tracing::info!(store = %self.store, stream = self.config.slug, failures = over.failures, lasted = ?over.lasted, "the store takes everything again");
         }
+        self.status.send_if_modified(|status| {
+            let is_news = status.state != StoreState::Ok;
+            (status.state, status.error) = (StoreState::Ok, None);
+            is_news
+        });
     }
 
     fn report(&self) {
@@ -532,10 +543,20 @@ struct RoundJob {
     store: Arc<dyn MediaStore>,
     slug: String,
     ttl: Duration,
+    /// Look for the mark first: nothing that is put would show that the store lost everything.
     check: bool,
-    playlists: Vec<(String, u64, String)>,
-    multivariant: Option<String>,
+    playlists: Vec<PlaylistPut>,
+    /// The text, and whether it replaces one.
+    multivariant: Option<(String, bool)>,
     mark: Option<Mark>,
+}
+
+struct PlaylistPut {
+    rendition: String,
+    version: u64,
+    text: String,
+    /// One is in the store: its absence means that nothing is there any more.
+    replace: bool,
 }
 
 impl RoundJob {
@@ -554,21 +575,24 @@ impl RoundJob {
                 Err(error) => round.error = Some(error),
             }
         }
-        let puts = self.playlists.into_iter().map(|(name, version, text)| {
-            let key = format!("{}_{name}_playlist.m3u8", self.slug);
+        let puts = self.playlists.into_iter().map(|PlaylistPut { rendition, version, text, replace }| {
+            let key = format!("{}_{rendition}_playlist.m3u8", self.slug);
             let store = &*self.store;
-            async move { (name, version, put_text(store, &key, text, self.ttl).await) }
+            async move { (rendition, version, put_text(store, &key, text, self.ttl, replace).await) }
         });
         for (name, version, result) in futures_util::future::join_all(puts).await {
             match result {
                 Ok(()) => round.tracks.push((name, version)),
+                Err(Error::NotFound { .. }) => round.wiped = true,
                 Err(error) => round.error = Some(error),
             }
         }
         // The multivariant playlist comes last: it lists playlists that are there.
-        if let (Some(text), None) = (self.multivariant, &round.error) {
-            match put_text(&*self.store, &format!("{}_playlist.m3u8", self.slug), text, self.ttl).await {
+        if let (Some((text, replace)), None, false) = (self.multivariant, &round.error, round.wiped) {
+            let key = format!("{}_playlist.m3u8", self.slug);
+            match put_text(&*self.store, &key, text, self.ttl, replace).await {
                 Ok(()) => round.multivariant = true,
+                Err(Error::NotFound { .. }) => round.wiped = true,
                 Err(error) => round.error = Some(error),
             }
         }
@@ -591,10 +615,10 @@ async fn put_media(store: &dyn MediaStore, key: &str, held: Held, ttl: Duration)
     bounded(store, &key, PUT_TIMEOUT, store.put(&key, payload, &options)).await
 }
 
-async fn put_text(store: &dyn MediaStore, key: &str, text: String, ttl: Duration) -> Result<(), Error> {
+async fn put_text(store: &dyn MediaStore, key: &str, text: String, ttl: Duration, replace: bool) -> Result<(), Error> {
     let key = parse(store, key)?;
     // Half a segment, the shortest that is not zero.
-    let options = PutOptions::new(&key, ttl).cache_control("public, max-age=1").budget(ONE_ATTEMPT);
+    let options = PutOptions::new(&key, ttl).cache_control("public, max-age=1").budget(ONE_ATTEMPT).replace(replace);
     bounded(store, &key, PLAYLIST_TIMEOUT, store.put(&key, Payload::from(text), &options)).await
 }
 

@@ -34,6 +34,11 @@ pub(super) struct Track {
     init: Option<String>,
     version: u64,
     published: u64,
+    /// Its playlist is in the store.
+    stored: bool,
+    /// The number after the last that the store's readers may have seen: no playlist that ends before it is shown to
+    /// them, whatever the store lost.
+    seen: u64,
     /// Segments that no stored playlist lists yet, by the version that will.
     unpublished: VecDeque<(u64, Instant)>,
     ending: bool,
@@ -51,6 +56,8 @@ impl Track {
             init: None,
             version: 0,
             published: 0,
+            stored: false,
+            seen: 0,
             unpublished: VecDeque::new(),
             ending: false,
             gaps: 0,
@@ -105,13 +112,13 @@ impl Track {
 
     /// The store lost everything it had. What `held` still has is uploaded again and listed again; what came before
     /// that leaves the head of the playlist, which is the one place where a live playlist may shrink (6.2.2).
-    /// The keys to upload.
-    pub(super) fn forget(&mut self, held: impl Fn(&str) -> bool) -> Vec<String> {
+    pub(super) fn forget(&mut self, held: impl Fn(&str) -> bool) {
+        self.stored = false;
+        self.seen = self.seen.max(self.window.next_msn());
         let keep = self.listed.iter().rev().take_while(|entry| entry.info.gap || held(&entry.info.uri)).count();
         let lost = self.listed.len() - keep;
         self.listed.drain(..lost);
         let mut again: VecDeque<Entry> = std::mem::take(&mut self.listed);
-        let keys = again.iter().filter(|entry| !entry.info.gap).map(|entry| entry.info.uri.clone()).collect();
         again.append(&mut self.waiting);
         self.waiting = again;
         if let Some(first) = self.waiting.front() {
@@ -125,18 +132,22 @@ impl Track {
             self.window = Window::new(self.config.clone(), msn, dsn);
         }
         self.init = None;
-        keys
     }
 
     /// The playlist's text and version, when it is newer than what the store has.
     pub(super) fn unpublished(&self) -> Option<(u64, String)> {
-        let is_news = self.version > self.published && self.window.first_msn() < self.window.next_msn();
+        let is_news = self.has_news() && self.window.next_msn() >= self.seen;
         is_news.then(|| (self.version, self.window.snapshot().render_plain()))
+    }
+
+    fn has_news(&self) -> bool {
+        self.version > self.published && self.window.first_msn() < self.window.next_msn()
     }
 
     /// The playlist's version is in the store. When the segments were handed over that it is the first to list.
     pub(super) fn published(&mut self, version: u64) -> Vec<Instant> {
         self.published = self.published.max(version);
+        self.stored = true;
         let known = self.unpublished.iter().take_while(|(of, _)| *of <= version).count();
         self.unpublished.drain(..known).map(|(_, since)| since).collect()
     }
@@ -146,17 +157,19 @@ impl Track {
         self.version += 1;
     }
 
+    /// Its playlist is in the store.
     pub(super) fn is_listed(&self) -> bool {
-        self.published > 0
+        self.stored
     }
 
     pub(super) fn is_settled(&self) -> bool {
-        self.waiting.is_empty() && self.version == self.published
+        self.waiting.is_empty() && !self.has_news()
     }
 
-    /// The media initialization sections that waiting segments need.
-    pub(super) fn inits(&self) -> impl Iterator<Item = String> {
-        self.waiting.iter().filter_map(|entry| entry.init.clone())
+    /// What has to be in the store before the segments that wait can be listed.
+    pub(super) fn needs(&self) -> impl Iterator<Item = &str> {
+        let entries = self.waiting.iter().filter(|entry| !entry.info.gap);
+        entries.flat_map(|entry| entry.init.as_deref().into_iter().chain([entry.info.uri.as_str()]))
     }
 
     pub(super) fn wants(&self, key: &str) -> bool {

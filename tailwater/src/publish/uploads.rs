@@ -1,6 +1,6 @@
 //! The media on its way to the store: what is waiting, what is under way, what is tried again when. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,8 @@ struct Upload {
     /// When it was handed over: for the lag that is reported.
     since: Instant,
     in_flight: bool,
+    /// Begun before the store lost everything: its answer says nothing.
+    doubted: bool,
     failures: u32,
     retry_at: Instant,
     first_failure: Option<Instant>,
@@ -93,6 +95,7 @@ impl Uploads {
             bytes,
             since: now,
             in_flight: false,
+            doubted: false,
             failures: 0,
             retry_at: now,
             first_failure: None,
@@ -142,12 +145,30 @@ impl Uploads {
         Some(Put { id: *id, key: upload.key.clone(), held: upload.held.clone() })
     }
 
-    /// The put is done; the time since it was handed over, and the spool file it may leave behind.
+    /// The store lost everything. What was put before that and is still to be listed is asked for by key again, unless
+    /// it waits here: those keys.
+    pub(super) fn doubt(&mut self) -> HashSet<String> {
+        for upload in self.waiting.values_mut() {
+            upload.doubted = upload.in_flight;
+        }
+        self.waiting.values().map(|upload| upload.key.clone()).collect()
+    }
+
+    /// The put is done; the time since it was handed over, and the spool file it may leave behind. Nothing if it has
+    /// to be done again.
     pub(super) fn stored(&mut self, id: u64, now: Instant) -> Option<(Duration, Option<SpoolFile>)> {
-        let upload = self.take(id)?;
         (self.streak, self.probe_at) = (0, None);
         let since = self.working.filter(|(_, last)| now.saturating_duration_since(*last) <= self.lull());
         self.working = Some((since.map_or(now, |(first, _)| first), now));
+        if let Some(upload) = self.waiting.get_mut(&id)
+            && upload.doubted
+        {
+            (upload.doubted, upload.in_flight, upload.retry_at) = (false, false, now);
+            self.in_flight -= 1;
+            self.in_flight_bytes -= upload.bytes;
+            return None;
+        }
+        let upload = self.take(id)?;
         self.outcomes.insert(upload.key.clone(), Outcome::Stored);
         Some((now.saturating_duration_since(upload.since), upload.spool_file()))
     }
@@ -157,7 +178,7 @@ impl Uploads {
         if let Some(upload) = self.waiting.get_mut(&id) {
             self.in_flight -= 1;
             self.in_flight_bytes -= upload.bytes;
-            upload.in_flight = false;
+            (upload.doubted, upload.in_flight) = (false, false);
             upload.failures += 1;
             upload.first_failure.get_or_insert(now);
             upload.faulty |= kind != ErrorKind::Throttle;
@@ -398,6 +419,20 @@ mod tests {
         }
         assert!(tries < 120, "{tries} tries in 100 s");
         assert!(asked.len() > 90, "only {} objects were asked about", asked.len());
+    }
+
+    #[test]
+    fn a_put_that_began_before_the_store_lost_everything_is_done_again() {
+        let now = Instant::now();
+        let mut uploads = with(&["a", "b"], now);
+        let put = uploads.start(now, 1, MIB).expect("a");
+        assert_eq!(uploads.doubt(), HashSet::from(["a".to_owned(), "b".to_owned()]));
+        assert!(uploads.stored(put.id, now).is_none());
+        assert_eq!(uploads.outcome("a"), None);
+        let again = uploads.start(now, 1, MIB).expect("a once more");
+        assert_eq!(again.key, "a");
+        assert!(uploads.stored(again.id, now).is_some());
+        assert_eq!(uploads.outcome("a"), Some(Outcome::Stored));
     }
 
     #[test]

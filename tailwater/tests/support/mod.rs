@@ -2,6 +2,7 @@
 // Each test binary uses some of it, and none exports it.
 #![allow(dead_code, unused_imports, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
+pub mod browser;
 pub mod camera;
 pub mod nginx;
 pub mod playlist;

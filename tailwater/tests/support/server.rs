@@ -40,8 +40,18 @@ impl Server {
 
     /// With a configuration file, the embedded store, and further flags.
     pub fn with_config(config: &str, arguments: &[&str]) -> Self {
+        Self::with_config_and_env(config, arguments, &[])
+    }
+
+    /// With variables in its environment; `arguments` name the store.
+    pub fn with_env(arguments: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::with_config_and_env("", arguments, env)
+    }
+
+    /// With all of it.
+    pub fn with_config_and_env(config: &str, arguments: &[&str], env: &[(&str, &str)]) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
-        let mut server = Self::in_folder(folder.path(), config, arguments, &[]);
+        let mut server = Self::in_folder(folder.path(), config, arguments, env);
         server._folder = Some(folder);
         server
     }

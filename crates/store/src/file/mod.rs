@@ -349,6 +349,9 @@ impl MediaStore for Files {
         if size > limit {
             return Err(Error::TooLarge { at: At::key(self, Operation::Put, key), size, limit });
         }
+        if options.replace {
+            return Err(Error::Unsupported { at: At::key(self, Operation::Put, key) });
+        }
         let (owned, ttl) = (key.clone(), options.ttl);
         self.blocking(|| At::key(self, Operation::Put, key), move |inner| inner.put(&owned, payload, ttl)).await
     }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use momento::cache::{Configuration, GetResponse, SetRequest};
+use momento::cache::{Configuration, GetResponse, SetIfPresentRequest, SetIfPresentResponse, SetRequest};
 use momento::config::grpc_configuration::GrpcConfiguration;
 use momento::config::transport_strategy::TransportStrategy;
 use momento::{CacheClient, CredentialProvider, MomentoResult};
@@ -133,8 +133,16 @@ impl MediaStore for MomentoCache {
         if size > self.max_object {
             return Err(Error::TooLarge { at, size, limit: self.max_object });
         }
-        let request = SetRequest::new(&self.cache, key.as_str(), collect(&payload)).ttl(options.ttl.min(self.max_ttl));
-        self.call(at, Some(size), self.client.send_request(request)).await.map(drop)
+        let (bytes, ttl) = (collect(&payload), options.ttl.min(self.max_ttl));
+        if !options.replace {
+            let request = SetRequest::new(&self.cache, key.as_str(), bytes).ttl(ttl);
+            return self.call(at, Some(size), self.client.send_request(request)).await.map(drop);
+        }
+        let request = SetIfPresentRequest::new(&self.cache, key.as_str(), bytes).ttl(ttl);
+        match self.call(at.clone(), Some(size), self.client.send_request(request)).await? {
+            SetIfPresentResponse::Stored => Ok(()),
+            SetIfPresentResponse::NotStored => Err(Error::NotFound { at }),
+        }
     }
 
     async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Object, Error> {
@@ -168,6 +176,7 @@ impl MediaStore for MomentoCache {
             memory: Some(HOT_STORAGE),
             local: false,
             lists: false,
+            replaces: true,
         }
     }
 }

@@ -144,6 +144,9 @@ impl ObjectStore {
 impl MediaStore for ObjectStore {
     async fn put(&self, key: &Key, payload: Payload, options: &PutOptions) -> Result<(), Error> {
         let at = At::key(self, Operation::Put, key);
+        if options.replace {
+            return Err(Error::Unsupported { at });
+        }
         let mut request = self
             .write(key.as_str(), payload.contiguous(), options.ttl)
             .header("mo-meta-content-type", options.content_type);
@@ -191,6 +194,7 @@ impl MediaStore for ObjectStore {
             memory: None,
             local: false,
             lists: false,
+            replaces: false,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+use ::redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates};
 
 use crate::open::{Env, OpenOptions};
 use crate::url::Scheme;
@@ -16,6 +16,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct Config {
     pub(super) nodes: Vec<ConnectionInfo>,
     pub(super) cluster: bool,
+    /// The authority that signed the servers' certificates, where it is not a public one.
+    pub(super) authority: Option<TlsCertificates>,
     /// Longest that one operation may take, connecting included.
     pub(super) timeout: Duration,
     pub(super) connect_timeout: Duration,
@@ -26,7 +28,7 @@ pub(super) struct Config {
 impl Config {
     /// The user and password before the `@` win over `REDIS_USERNAME` and `REDIS_PASSWORD`.
     pub(super) fn new(url: &StoreUrl, env: Env<'_>, options: &OpenOptions) -> Result<Self, Error> {
-        url.allow_query(&[])?;
+        url.allow_query(&["ca"])?;
         let (cluster, tls) = match url.scheme() {
             Scheme::RedisCluster => (true, false),
             Scheme::RedisClusterTls => (true, true),
@@ -37,6 +39,7 @@ impl Config {
             // The crate's TLS wants a process-wide provider; one that is installed already is as good.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
+        let authority = authority(url, tls)?;
         let (hosts, database) = url.location().split_once('/').unwrap_or((url.location(), ""));
         let database = match database {
             "" | "0" => 0,
@@ -63,11 +66,22 @@ impl Config {
         Ok(Self {
             nodes,
             cluster,
+            authority,
             timeout: options.attempt_timeout,
             connect_timeout: CONNECT_TIMEOUT.min(options.attempt_timeout),
             name: url.to_string(),
         })
     }
+}
+
+/// `?ca=FILE`, certificates in PEM.
+fn authority(url: &StoreUrl, tls: bool) -> Result<Option<TlsCertificates>, Error> {
+    let Some(file) = url.query("ca") else { return Ok(None) };
+    if !tls {
+        return Err(url.invalid("ca is for TLS: write rediss:// or rediss-cluster://".into()));
+    }
+    let pem = std::fs::read(file).map_err(|error| url.invalid(format!("ca={file} cannot be read: {error}")))?;
+    Ok(Some(TlsCertificates { client_tls: None, root_cert: Some(pem) }))
 }
 
 fn node(url: &StoreUrl, text: &str, tls: bool, settings: &RedisConnectionInfo) -> Result<ConnectionInfo, Error> {
@@ -145,5 +159,13 @@ mod tests {
         assert!(config("redis://a,b", &none).is_err());
         assert!(config("redis-cluster://a/1", &none).is_err());
         assert!(config("redis://a/x", &none).is_err());
+    }
+
+    #[test]
+    fn a_private_authority_is_for_tls_and_has_to_be_there() {
+        let none = |_: &str| None;
+        let refusal = |text| config(text, &none).err().unwrap().to_string();
+        assert!(refusal("redis://a?ca=/none.pem").contains("rediss://"));
+        assert!(refusal("rediss://a?ca=/none.pem").contains("/none.pem cannot be read"));
     }
 }

@@ -49,19 +49,25 @@ struct Slot {
 impl Link {
     pub(super) fn new(config: &Config) -> RedisResult<Self> {
         let maker = if config.cluster {
-            let client = ClusterClient::builder(config.nodes.clone())
+            let mut builder = ClusterClient::builder(config.nodes.clone())
                 .connection_timeout(config.connect_timeout)
                 .response_timeout(config.timeout)
                 .overall_response_timeout(Some(config.timeout))
-                .retries(REDIRECTIONS)
-                .build()?;
-            Maker::Cluster(client)
+                .retries(REDIRECTIONS);
+            if let Some(authority) = config.authority.clone() {
+                builder = builder.certs(authority);
+            }
+            Maker::Cluster(builder.build()?)
         } else {
             let node = config.nodes.first().cloned().ok_or((::redis::ErrorKind::InvalidClientConfig, "no host"))?;
             let settings = AsyncConnectionConfig::new()
                 .set_connection_timeout(Some(config.connect_timeout))
                 .set_response_timeout(Some(config.timeout));
-            Maker::Single(Client::open(node)?, settings)
+            let client = match config.authority.clone() {
+                Some(authority) => Client::build_with_tls(node, authority)?,
+                None => Client::open(node)?,
+            };
+            Maker::Single(client, settings)
         };
         Ok(Self { maker, slot: Mutex::default(), connecting: tokio::sync::Mutex::default() })
     }

@@ -77,11 +77,15 @@ impl ToRedisArgs for Rope<'_> {
     }
 }
 
-fn set(name: &str, payload: &Payload, ttl: Duration) -> Cmd {
+/// `SET` answers with nil where it was to replace what is not there.
+fn set(name: &str, payload: &Payload, ttl: Duration, replace: bool) -> Cmd {
     let milliseconds = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, i64::MAX as u64 / 2);
     let mut command = cmd("SET");
-    command.reserve_space_for_args([name.len(), payload.len(), 2, 20]);
+    command.reserve_space_for_args([name.len(), payload.len(), 2, 20, 2]);
     command.arg(name).arg(Rope(payload)).arg("PX").arg(milliseconds);
+    if replace {
+        command.arg("XX");
+    }
     command
 }
 
@@ -110,9 +114,13 @@ impl MediaStore for Redis {
         if size > MAX_OBJECT {
             return Err(Error::TooLarge { at: at(), size, limit: MAX_OBJECT });
         }
-        let ttl = options.ttl;
-        self.run(at, async move |mut connection| set(&name(key), &payload, ttl).query_async(&mut connection).await)
-            .await
+        let (ttl, replace) = (options.ttl, options.replace);
+        let done: Option<String> = self
+            .run(at, async move |mut connection| {
+                set(&name(key), &payload, ttl, replace).query_async(&mut connection).await
+            })
+            .await?;
+        done.map(drop).ok_or_else(|| Error::NotFound { at: at() })
     }
 
     async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Object, Error> {
@@ -160,12 +168,12 @@ impl MediaStore for Redis {
     async fn health(&self) -> Result<(), Error> {
         let at = || At::store(self, Operation::Health);
         // The tilde is no character of keys: no list ever shows the probe.
-        let probe = set("{tailwater}:~health", &Payload::from("ok"), Duration::from_secs(10));
+        let probe = set("{tailwater}:~health", &Payload::from("ok"), Duration::from_secs(10), false);
         self.run(at, async move |mut connection| probe.query_async(&mut connection).await).await
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { max_object: Some(MAX_OBJECT), lists: true, ..Capabilities::default() }
+        Capabilities { max_object: Some(MAX_OBJECT), lists: true, replaces: true, ..Capabilities::default() }
     }
 }
 
@@ -205,8 +213,10 @@ mod tests {
     #[test]
     fn a_rope_becomes_one_argument() {
         let rope = Payload::from(vec![Bytes::from("ab"), Bytes::new(), Bytes::from("c")]);
-        let packed = set("k", &rope, Duration::from_secs(2)).get_packed_command();
+        let packed = set("k", &rope, Duration::from_secs(2), false).get_packed_command();
         let text = String::from_utf8(packed).unwrap();
         assert_eq!(text, "*5\r\n$3\r\nSET\r\n$1\r\nk\r\n$3\r\nabc\r\n$2\r\nPX\r\n$4\r\n2000\r\n");
+        let packed = set("k", &Payload::from("v"), Duration::from_secs(2), true).get_packed_command();
+        assert!(packed.starts_with(b"*6\r\n") && packed.ends_with(b"$2\r\nXX\r\n"));
     }
 }

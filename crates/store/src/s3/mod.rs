@@ -212,6 +212,9 @@ fn attributes(options: &PutOptions, expires: SystemTime) -> Attributes {
 impl MediaStore for S3 {
     async fn put(&self, key: &Key, payload: Payload, options: &PutOptions) -> Result<(), Error> {
         let (inner, at) = (&*self.inner, || At::key(self, Operation::Put, key));
+        if options.replace {
+            return Err(Error::Unsupported { at: at() });
+        }
         let size = payload.len() as u64;
         if size > MAX_OBJECT {
             return Err(Error::TooLarge { at: at(), size, limit: MAX_OBJECT });

@@ -19,7 +19,24 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
+    /// Before a cache.
     pub(crate) async fn start(store: SocketAddr, api_key: &str) -> Self {
+        Self::with_template(TEMPLATE, store, api_key).await
+    }
+
+    /// Before an object store, by the line that a comment of the template gives for it.
+    #[allow(dead_code, reason = "for who tests an object store")]
+    pub(crate) async fn before_an_object_store(store: SocketAddr, api_key: &str) -> Self {
+        let (cache, object_store) =
+            ("momento/cache/${MOMENTO_CACHE}?key=$object;", "momento/objectstore/${MOMENTO_CACHE}/$object");
+        assert!(
+            TEMPLATE.contains(cache)
+                && TEMPLATE.contains(&format!("# For an object store: ${{MOMENTO_SCHEME}}://{object_store}"))
+        );
+        Self::with_template(&TEMPLATE.replace(cache, &format!("{object_store};")), store, api_key).await
+    }
+
+    async fn with_template(template: &str, store: SocketAddr, api_key: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Started as root, nginx works as another user, who has to reach the socket in it.
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
@@ -35,7 +52,7 @@ impl Nginx {
             ("MOMENTO_API_KEY", api_key.to_owned()),
         ]
         .iter()
-        .fold(TEMPLATE.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), value));
+        .fold(template.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), value));
         let file = folder.path().join("nginx.conf");
         std::fs::write(&file, configuration).unwrap();
         let child = Command::new("nginx")

@@ -74,6 +74,13 @@ impl Cost {
             segment,
         }
     }
+
+    /// The same where objects are kept for `ttl`: a further store may have a time of its own.
+    #[must_use]
+    pub fn at_ttl(self, ttl: Duration) -> Self {
+        let playlists = f64::from(self.streams * self.renditions) * self.playlist as f64;
+        Self { ttl, bytes_at_ttl: (self.kept_per_second * ttl.as_secs_f64() + playlists) as u64, ..self }
+    }
 }
 
 /// A full playlist as it is really written.

@@ -10,7 +10,7 @@ use clap::Args;
 use store::{Capabilities, OpenOptions};
 
 use crate::{
-    config::{ByteSize, Flags, HumanDuration, Resolved, resolved::process_env},
+    config::{ByteSize, Flags, HumanDuration, Resolved, StoreSetting, resolved::process_env},
     ladder::{AudioSource, SourceInfo, VideoSource, plan::Plan, plan::plan},
     transcode::capabilities,
 };
@@ -94,13 +94,20 @@ pub async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Which limits of a store one livestream of this configuration would break, from a full HD source.
-pub fn foreseen(config: &Resolved, store: &Capabilities) -> Vec<limits::Broken> {
+/// Which limits of which store one livestream of this configuration would break, from a full HD source. `primary` is
+/// what the first store can take; further ones are judged by what is documented.
+pub fn foreseen(config: &Resolved, primary: &Capabilities) -> Vec<(String, limits::Broken)> {
     let source = Source { width: 1920, height: 1080, frame_rate: 30.0 };
     let machine = capabilities::Capabilities::typical(cores());
-    plan(&source.info(), &config.ladder, &machine)
-        .map(|plan| limits::broken(&Cost::of(&plan, config, 1), store))
-        .unwrap_or_default()
+    let Ok(plan) = plan(&source.info(), &config.ladder, &machine) else { return Vec::new() };
+    let cost = Cost::of(&plan, config, 1);
+    let judge = |(index, store): (usize, &StoreSetting)| {
+        let documented = limits::documented(store.url.scheme());
+        let cost = cost.at_ttl(store.ttl.unwrap_or(config.ttl));
+        let broken = limits::broken(&cost, if index == 0 { primary } else { &documented });
+        broken.into_iter().map(|broken| (store.url.to_string(), broken)).collect::<Vec<_>>()
+    };
+    config.stores.iter().enumerate().flat_map(judge).collect()
 }
 
 /// Cores this process may use.
@@ -148,17 +155,21 @@ fn report(out: &mut impl Write, plan: &Plan, cost: &Cost) -> std::io::Result<()>
 async fn stores(out: &mut impl Write, cost: &Cost, config: &Resolved) -> std::io::Result<bool> {
     let mut any = false;
     for store in &config.stores {
-        let options = OpenOptions { ttl: config.ttl, ..OpenOptions::default() };
+        let cost = cost.at_ttl(store.ttl.unwrap_or(config.ttl));
+        let options = OpenOptions { ttl: cost.ttl, ..OpenOptions::default() };
         let opened = store::open_backend(&store.url, &process_env, &options).await;
         let (capabilities, unknown) = match opened {
             Ok(opened) => (opened.capabilities(), None),
             Err(error) => (limits::documented(store.url.scheme()), Some(error)),
         };
         writeln!(out, "\nStore {}:", store.url)?;
+        if store.ttl.is_some() {
+            writeln!(out, "  memory at its TTL    {} after {}", size(cost.bytes_at_ttl), human(cost.ttl))?;
+        }
         if let Some(error) = unknown {
             writeln!(out, "  not reached ({error}); judged by what is documented")?;
         }
-        any |= judged(out, cost, &capabilities)?;
+        any |= judged(out, &cost, &capabilities)?;
     }
     Ok(any)
 }

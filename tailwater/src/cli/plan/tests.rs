@@ -113,5 +113,9 @@ async fn cores_are_measured_by_a_real_encode() {
 fn a_server_is_warned_at_start_of_what_its_store_cannot_take() {
     let foreseen = foreseen(&config("store = \"momento:x\""), &limits::documented(Scheme::Momento));
     assert_eq!(foreseen.len(), 1);
+    let file = "store = [\"memory:\", { url = \"momento:x\", ttl = \"48h\" }]";
+    let further = super::foreseen(&config(file), &Capabilities::default());
+    let told: Vec<_> = further.iter().map(|(store, broken)| (&store[..9], &broken.what[..4])).collect();
+    assert_eq!(told, [("momento:x", "memo"), ("momento:x", "TTL:")], "{further:?}");
     assert_eq!(super::foreseen(&config(""), &Capabilities::default()), []);
 }
