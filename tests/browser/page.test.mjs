@@ -159,6 +159,53 @@ test("the keys do what the help line says", async () => {
   await page.waitForFunction(() => document.fullscreenElement === null);
 });
 
+test("the quality menu and its keys choose the rung", async () => {
+  origin.twoRungs = true;
+  origin.begin();
+  await visit();
+  await playing();
+  await page.waitForFunction(() => document.getElementById("quality").options.length === 3);
+  const labels = () => page.$$eval("#quality option", (options) => options.map((option) => option.textContent));
+  assert.deepEqual((await labels()).slice(1), ["180p", "90p"]);
+  await page.selectOption("#quality", { label: "90p" });
+  await until((stats) => stats.rung === "90p");
+  assert.deepEqual(await labels(), ["Auto", "180p", "90p"]);
+  await page.$eval("#quality", (menu) => menu.blur());
+  await page.keyboard.press("ArrowUp");
+  await until((stats) => stats.rung === "180p");
+  await page.keyboard.press("ArrowDown");
+  await until((stats) => stats.rung === "90p");
+  await moving();
+  await page.selectOption("#quality", "-1");
+  await page.waitForFunction(() => /^Auto \(\d+p\)$/.test(document.getElementById("quality").options[0].textContent));
+});
+
+test("the button brings a viewer who went back to the live edge", async () => {
+  origin.begin();
+  await visit();
+  await playing();
+  await page.waitForFunction(() => document.querySelector("video").currentTime > document.querySelector("video").seekable.start(0) + 4);
+  await page.keyboard.press("ArrowLeft");
+  await page.waitForFunction(() => document.getElementById("live-label").textContent === "Go live");
+  await moving();
+  await page.click("#live");
+  await until((stats) => stats.state === "playing" && stats.edge !== null && stats.edge < 2);
+  assert.equal(await page.textContent("#badge"), "Live");
+  await moving();
+});
+
+test("a browser without Media Source Extensions is given the low-latency playlist itself", async () => {
+  origin.begin();
+  page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE);
+  await page.addInitScript(() => {
+    for (const name of ["MediaSource", "ManagedMediaSource", "WebKitMediaSource"]) delete window[name];
+    HTMLMediaElement.prototype.canPlayType = (type) => (type === "application/vnd.apple.mpegurl" ? "maybe" : "");
+  });
+  await page.goto(`${origin.origin}/watch/test`, { waitUntil: "commit" });
+  await page.waitForFunction(() => document.querySelector("video").src.endsWith("/live/test/low-latency.m3u8"));
+});
+
 test("sound comes with one tap, and the button for it goes", async () => {
   origin.begin();
   await visit();
@@ -185,3 +232,32 @@ test("every control has a name and is large enough for a thumb", async () => {
   );
   assert.deepEqual(nameless, []);
 });
+
+for (const [held, width, height] of [
+  ["upright", 360, 740],
+  ["lying", 740, 360],
+]) {
+  test(`on a phone held ${held} nothing is cut off`, async () => {
+    origin.begin();
+    page = await browser.newPage({ viewport: { width, height }, isMobile: true, hasTouch: true });
+    page.setDefaultTimeout(PATIENCE);
+    await page.goto(`${origin.origin}/watch/test`, { waitUntil: "commit" });
+    await playing();
+    const outside = await page.evaluate(() => {
+      const stage = document.getElementById("stage").getBoundingClientRect();
+      return [...document.querySelectorAll(".bar button, .bar select, #unmute, video")]
+        .filter((control) => control.getBoundingClientRect().width > 0)
+        .filter((control) => {
+          const { left, right, bottom } = control.getBoundingClientRect();
+          return left < stage.left || right > stage.right + 1 || bottom > stage.bottom + 1;
+        })
+        .map((control) => control.id);
+    });
+    assert.deepEqual(outside, []);
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "nothing scrolls sideways");
+    await page.tap("#unmute");
+    assert.equal(await page.evaluate(() => document.querySelector("video").muted), false);
+    // All of the picture and its controls fit on the screen at once.
+    assert.ok(await page.evaluate(() => document.getElementById("stage").getBoundingClientRect().bottom <= innerHeight));
+  });
+}

@@ -27,6 +27,8 @@ export class Origin {
   #watchers = new Set();
   /** Whether there is a low-latency playlist. */
   lowLatency = true;
+  /** Whether the multivariant playlists offer the same media as a plainer rung too. */
+  twoRungs = false;
   /** Answers every request for the livestream with 503. */
   down = false;
 
@@ -144,8 +146,8 @@ export class Origin {
     if (this.down) return answer(503, "text/plain", "");
     const playlist = "application/vnd.apple.mpegurl";
     if (this.#segments.length === 0 || (!this.lowLatency && live.includes("low-latency"))) return answer(404, "text/plain", "");
-    if (live === "playlist.m3u8") return answer(200, playlist, multivariant("media.m3u8"));
-    if (live === "low-latency.m3u8") return answer(200, playlist, multivariant("media-low-latency.m3u8"));
+    if (live === "playlist.m3u8") return answer(200, playlist, multivariant("media.m3u8", this.twoRungs));
+    if (live === "low-latency.m3u8") return answer(200, playlist, multivariant("media-low-latency.m3u8", this.twoRungs));
     if (live === "media.m3u8") return answer(200, playlist, this.#plain());
     if (live === "media-low-latency.m3u8") return this.#blocking(url.searchParams, response, () => answer(200, playlist, this.#ll()));
     this.#hinted(live, (media) => (media === null ? answer(404, "text/plain", "") : answer(200, "video/mp4", media)));
@@ -237,9 +239,11 @@ function partTag(msn, index) {
   return `#EXT-X-PART:DURATION=${PART},URI="${msn}.${index}.m4s"${index === 0 ? ",INDEPENDENT=YES" : ""}`;
 }
 
-function multivariant(uri) {
-  const attributes = 'BANDWIDTH=900000,CODECS="avc1.42c00d,mp4a.40.2",RESOLUTION=320x180,FRAME-RATE=30.000';
-  return `#EXTM3U\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-STREAM-INF:${attributes}\n${uri}\n`;
+function multivariant(uri, twoRungs) {
+  const variant = (bandwidth, size, uri) =>
+    `#EXT-X-STREAM-INF:BANDWIDTH=${bandwidth},CODECS="avc1.42c00d,mp4a.40.2",RESOLUTION=${size},FRAME-RATE=30.000\n${uri}\n`;
+  const plainer = twoRungs ? variant(300_000, "160x90", `${uri}?plainer`) : "";
+  return `#EXTM3U\n#EXT-X-INDEPENDENT-SEGMENTS\n${variant(900_000, "320x180", uri)}${plainer}`;
 }
 
 /** How long the boxes up to and with the first `kind` are; null while they are not all there. */
