@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::slice::{CmafSlicer, SliceConfig, SliceEvent, Slicer, TsSlicer};
+use crate::slice::{CmafSlicer, KeyRate, SliceConfig, SliceEvent, Slicer, TsSlicer};
 use crate::time::{MediaTime, UnixTime};
 use crate::window::{PartInfo, SegmentInfo, Snapshot, Window, WindowConfig};
 
@@ -35,6 +35,7 @@ fn slice(data: &[u8], slicer: impl Fn(SliceConfig) -> Box<dyn Slicer>) {
         origin: Duration::from_secs(u64::from(flags >> 4)),
         max_segment_bytes: MAX_SEGMENT,
         frame_duration: (flags & 2 != 0).then_some(Duration::from_millis(40)),
+        keys: (flags & 8 != 0).then_some(KeyRate { num: 30, den: 1 }),
     };
     let clean = flags & 4 == 0;
     let stream = Bytes::copy_from_slice(stream);

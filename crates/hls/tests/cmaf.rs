@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::*;
 use hls::media::{AudioTrack, Tracks, VideoTrack};
-use hls::slice::{CmafSlicer, SliceConfig, SliceError, SliceEvent, Slicer, part_frames};
+use hls::slice::{CmafSlicer, KeyRate, SliceConfig, SliceError, SliceEvent, Slicer, part_frames};
 use proptest::prelude::*;
 
 const TARGET: Duration = Duration::from_micros(213_400);
@@ -49,6 +49,55 @@ fn check_rate(rate: Rate, zero_latency: bool) {
     }
     assert_eq!(joined, stream);
     check_parts(&events, TARGET);
+    // A promise of keyframes changes when a segment is out, and nothing in it.
+    let promised = slice(&mut CmafSlicer::new(promise(rate, part_frames(TARGET, rate.hertz()))), &stream, 4096);
+    assert_eq!(flat(promised), flat(events), "{rate:?}");
+}
+
+fn promise(rate: Rate, part_frames: u32) -> SliceConfig {
+    SliceConfig { keys: Some(KeyRate { num: rate.0, den: rate.1 }), ..config(Some(part_frames)) }
+}
+
+/// How many bytes of the stream had come when each segment was out.
+fn closed_at(config: SliceConfig, stream: &Bytes) -> Vec<usize> {
+    let mut slicer = CmafSlicer::new(config);
+    let (mut pushed, mut closed) = (0, Vec::new());
+    for piece in stream.chunks(16) {
+        slicer.push(Bytes::copy_from_slice(piece)).unwrap();
+        pushed += piece.len();
+        let events: Vec<SliceEvent> = std::iter::from_fn(|| slicer.poll()).collect();
+        closed.extend(segments(&events).iter().map(|_| pushed));
+    }
+    closed
+}
+
+#[test]
+fn where_keyframes_are_promised_a_segment_is_out_with_its_last_fragment() {
+    let grouped = CMAF.replace("+frag_every_frame", "+frag_keyframe -frag_duration 183333");
+    let stream = ffmpeg(&format!("{} {} {grouped}", video_source(THIRTY, 3), x264(true)));
+    let events = cut(&stream, Some(6), 65_536);
+    let mut end = init(&events).len();
+    let ends = segments(&events).into_iter().map(|segment| {
+        end += segment.bytes as usize;
+        end
+    });
+    let (promised, unknown) = (closed_at(promise(THIRTY, 6), &stream), closed_at(config(Some(6)), &stream));
+    assert_eq!((promised.len(), unknown.len()), (3, 2), "the last one needs no end of the stream either");
+    for (at, end) in promised.iter().zip(ends) {
+        assert!((end..end + 16).contains(at), "out at {at}, whole at {end}");
+    }
+    assert!(unknown[0] > promised[0] + 1000, "only the next fragment proves that it is over");
+}
+
+#[test]
+fn a_broken_promise_of_keyframes_costs_no_picture() {
+    let sparse = x264(true).replace("n_forced*1", "n_forced*2");
+    let stream = ffmpeg(&format!("{} {sparse} {CMAF}", video_source(THIRTY, 4)));
+    let events = slice(&mut CmafSlicer::new(promise(THIRTY, 6)), &stream, 4096);
+    let found = segments(&events);
+    assert_eq!(found.iter().map(|segment| segment.independent).collect::<Vec<_>>(), [true, false, true, false]);
+    let joined: Vec<u8> = found.iter().flat_map(|segment| segment.chunks.concat()).collect();
+    assert_eq!([&init(&events)[..], &joined].concat(), stream);
 }
 
 #[test]

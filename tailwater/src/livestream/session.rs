@@ -6,13 +6,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use hls::slice::{CmafSlicer, SliceConfig, SliceError, SliceEvent, Slicer, TsSlicer};
+use hls::slice::{CmafSlicer, KeyRate, SliceConfig, SliceError, SliceEvent, Slicer, TsSlicer};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::ladder::{Format, Plan};
+use crate::ladder::{Format, Plan, PlannedVideo, VideoAction};
 use crate::transcode::{Exit, Handle, Progress, Running};
 
 /// What a read from a pipe can bring at most.
@@ -105,11 +105,19 @@ fn slicer(plan: &Plan, rendition: &str) -> Box<dyn Slicer> {
         origin: plan.origin,
         max_segment_bytes: MAX_SEGMENT_BYTES,
         frame_duration: planned.map(|planned| planned.frame_duration),
+        keys: promised_keys(plan),
     };
     match plan.format {
         Format::Ts => Box::new(TsSlicer::new(config)),
         Format::Cmaf => Box::new(CmafSlicer::new(config)),
     }
+}
+
+/// Where keyframes are told to be, if it is FFmpeg that makes them: those of a source come as they please.
+fn promised_keys(plan: &Plan) -> Option<KeyRate> {
+    let copied = |video: &PlannedVideo| matches!(video.action, VideoAction::Copy);
+    let any_copied = plan.renditions.iter().filter_map(|planned| planned.video.as_ref()).any(copied);
+    plan.key_rate.filter(|_| !any_copied).map(|rate| KeyRate { num: rate.num, den: rate.den })
 }
 
 async fn write_feed(mut stdin: impl AsyncWrite + Unpin, mut feed: mpsc::Receiver<Bytes>) {

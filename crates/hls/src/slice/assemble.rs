@@ -35,8 +35,19 @@ pub(super) struct UnitEnd {
     pub(super) frames: u32,
     /// How long they last; zero where nothing tells.
     pub(super) duration: Duration,
-    /// The next unit is sure to be a random-access point that begins at `at`.
-    pub(super) cut_follows: bool,
+    /// What is known of the next unit.
+    pub(super) next: Next,
+}
+
+/// What comes after a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Only its bytes will tell.
+    Unknown,
+    /// A unit that begins where this one ends: a random-access point where the encoder promised one.
+    Unit,
+    /// A random-access point that begins where this one ends.
+    Key,
 }
 
 #[derive(Debug)]
@@ -58,6 +69,8 @@ impl OpenPart {
 #[derive(Debug)]
 struct OpenSegment {
     start: MediaTime,
+    /// It begins with a random-access point.
+    key: bool,
     /// Of its frames.
     duration: Duration,
     /// Latest presentation time at which one of its frames ends.
@@ -92,7 +105,7 @@ impl Assembler {
         Self {
             part_frames: config.part_frames.map(|frames| frames.max(1)),
             max_bytes: config.max_segment_bytes,
-            grid: Grid::new(config.segment),
+            grid: Grid::new(config.segment, config.keys),
             rope: Rope::default(),
             events: VecDeque::new(),
             open: None,
@@ -165,15 +178,17 @@ impl Assembler {
     pub(super) fn begin_unit(&mut self, unit: UnitStart) {
         self.unit = Some(unit.pts);
         if self.open.is_none() {
-            if !(unit.key && unit.cut) {
+            // The segment before was closed on a promise: where that was broken, no picture is lost for it.
+            let follows = self.next_index > 0 && self.grid.promises_keys();
+            if !unit.cut || !(unit.key || follows) {
                 return;
             }
             let first = self.keep_from.take().unwrap_or(unit.at).min(unit.at);
             self.rope.discard_to(first);
-            self.open_segment(unit.pts);
+            self.open_segment(unit.pts, unit.key);
         } else if unit.key && unit.cut && self.grid.due(unit.pts) {
             self.close_segment(unit.at, unit.pts);
-            self.open_segment(unit.pts);
+            self.open_segment(unit.pts, true);
         }
         let parts = self.part_frames.is_some();
         let Some(open) = &self.open else { return };
@@ -196,7 +211,12 @@ impl Assembler {
         if let Some(limit) = self.part_frames {
             open.part.full = open.part.frames.saturating_add(unit.frames) > limit;
         }
-        if due && unit.cut_follows {
+        let key_follows = match unit.next {
+            Next::Unknown => false,
+            Next::Unit => self.grid.promised(next),
+            Next::Key => due,
+        };
+        if key_follows {
             self.close_segment(unit.at, next);
         } else if open.part.full && !due {
             // When the next frame is expected to begin a segment, this part is the segment's last: what may trail
@@ -212,10 +232,11 @@ impl Assembler {
         self.close_segment(at, end);
     }
 
-    fn open_segment(&mut self, start: MediaTime) {
+    fn open_segment(&mut self, start: MediaTime, key: bool) {
         self.grid.started(start);
         self.open = Some(OpenSegment {
             start,
+            key,
             duration: Duration::ZERO,
             latest: start,
             in_parts: Duration::ZERO,
@@ -242,7 +263,7 @@ impl Assembler {
             index,
             start: open.start,
             duration,
-            independent: true,
+            independent: open.key,
             chunks: open.chunks,
             bytes: open.bytes,
         }));

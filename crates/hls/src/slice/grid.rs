@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::KeyRate;
 use crate::time::MediaTime;
 
 /// A container clock rounds: FLV to whole milliseconds, MPEG-TS to 1/90000 s. A keyframe this much before a
@@ -16,12 +17,27 @@ const PART_RULE: f64 = 0.85;
 pub(super) struct Grid {
     step: i64,
     next: i64,
+    keys: Option<KeyRate>,
 }
 
 impl Grid {
-    pub(super) fn new(segment: Duration) -> Self {
+    pub(super) fn new(segment: Duration, keys: Option<KeyRate>) -> Self {
         let step = i64::try_from(segment.as_nanos()).unwrap_or(i64::MAX).max(1);
-        Self { step, next: step }
+        Self { step, next: step, keys: keys.filter(|keys| keys.num > 0 && keys.den > 0) }
+    }
+
+    /// Whether keyframes are promised where they are due.
+    pub(super) fn promises_keys(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    /// Whether a frame at `time` is the keyframe that the encoder promised for the next boundary.
+    pub(super) fn promised(&self, time: MediaTime) -> bool {
+        let Some(KeyRate { num, den }) = self.keys else { return false };
+        let (num, den_nanos) = (i128::from(num), i128::from(den) * 1_000_000_000);
+        // The first frame of that rate at or after the boundary.
+        let frame = (i128::from(self.next) * num + den_nanos - 1).div_euclid(den_nanos);
+        i128::from(time.0) + i128::from(rounding()) >= frame * den_nanos / num
     }
 
     /// A segment started at `time`: the next boundary is the first one after it. Time before session zero (audio
@@ -88,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_keyframe_a_rounding_before_the_boundary_is_the_boundarys() {
-        let mut grid = Grid::new(Duration::from_secs(1));
+        let mut grid = Grid::new(Duration::from_secs(1), None);
         grid.started(MediaTime(-21_333_333));
         assert!(!grid.due(MediaTime(0)));
         assert!(!grid.due(MediaTime(998_000_000)));
@@ -100,10 +116,24 @@ mod tests {
 
     #[test]
     fn a_boundary_without_a_keyframe_makes_one_longer_segment() {
-        let mut grid = Grid::new(Duration::from_secs(1));
+        let mut grid = Grid::new(Duration::from_secs(1), None);
         grid.started(MediaTime(0));
         grid.started(MediaTime(2_300_000_000));
         assert!(!grid.due(MediaTime(2_900_000_000)));
         assert!(grid.due(MediaTime(3_000_000_000)));
+    }
+
+    #[test]
+    fn a_promised_keyframe_is_the_first_of_the_key_rates_frames_at_or_after_the_boundary() {
+        let at = |rate: (u32, u32), boundary: i64, time: i64| {
+            let mut grid = Grid::new(Duration::from_secs(1), Some(KeyRate { num: rate.0, den: rate.1 }));
+            grid.started(MediaTime((boundary - 1) * 1_000_000_000));
+            grid.promised(MediaTime(time))
+        };
+        assert!(at((30, 1), 1, 1_000_000_000) && !at((30, 1), 1, 966_666_667));
+        assert!(at((30_000, 1001), 1, 1_001_000_000) && !at((30_000, 1001), 1, 967_633_333));
+        // 29.97 frames a second have none between 99.9999 s and 100.0332 s; 59.94 would have one in the middle.
+        assert!(!at((30_000, 1001), 100, 100_016_500_000) && at((30_000, 1001), 100, 100_033_267_000));
+        assert!(!Grid::new(Duration::from_secs(1), None).promised(MediaTime(5_000_000_000)));
     }
 }

@@ -39,6 +39,19 @@ pub struct SliceConfig {
     /// The frame duration, where the rate is known and constant. Otherwise what the parameter sets say, or else the
     /// distance of the first two frames.
     pub frame_duration: Option<Duration>,
+    /// The encoder was told to begin each segment with a keyframe, and does: the first at or after the boundary of the
+    /// frames that come at this rate from session zero on. Then a segment in CMAF is out with its last fragment instead
+    /// of with the next one. `None`: keyframes come as they please.
+    pub keys: Option<KeyRate>,
+}
+
+/// Frames a second, exactly: `num/den`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyRate {
+    /// Frames in `den` seconds.
+    pub num: u32,
+    /// Seconds.
+    pub den: u32,
 }
 
 impl Default for SliceConfig {
@@ -50,6 +63,7 @@ impl Default for SliceConfig {
             origin: Duration::ZERO,
             max_segment_bytes: 64 << 20,
             frame_duration: None,
+            keys: None,
         }
     }
 }
@@ -116,7 +130,7 @@ pub struct Segment {
     pub start: MediaTime,
     /// Of the video in it (RFC 8216bis 3), or of the audio where there is none.
     pub duration: Duration,
-    /// Begins with a random-access point: always so, as cuts are made.
+    /// Begins with a random-access point: so unless the encoder broke the promise of [`SliceConfig::keys`].
     pub independent: bool,
     /// The concatenation of its parts: the same bytes.
     pub chunks: Vec<Bytes>,

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use self::boxes::{BoxReader, Found, Header};
 use self::fragment::Fragment;
 use self::init::Init;
-use super::assemble::{Assembler, UnitEnd, UnitStart};
+use super::assemble::{Assembler, Next, UnitEnd, UnitStart};
 use super::{SliceConfig, SliceError, SliceEvent, Slicer};
 use crate::time::MediaTime;
 
@@ -107,15 +107,15 @@ impl CmafSlicer {
         }
         let pts = MediaTime::from_ticks(fragment.pts, init.timescale).0.saturating_sub(self.origin);
         let ticks = i64::try_from(fragment.duration).unwrap_or(i64::MAX);
-        let next = MediaTime::from_ticks(fragment.pts.saturating_add(ticks), init.timescale);
+        let over = MediaTime::from_ticks(fragment.pts.saturating_add(ticks), init.timescale);
         // The difference of two rounded times, so that rounding does not add up.
-        let duration = next.saturating_since(MediaTime::from_ticks(fragment.pts, init.timescale));
+        let duration = over.saturating_since(MediaTime::from_ticks(fragment.pts, init.timescale));
         self.announce(&fragment);
         let video = self.init.as_ref().is_some_and(|init| init.video);
         let key = fragment.sync;
         self.assembler.begin_unit(UnitStart { at, pts: MediaTime(pts), key, begins_part: key && video, cut: true });
-        let cut_follows = !video;
-        self.assembler.end_unit(UnitEnd { at: end, frames: fragment.samples, duration, cut_follows });
+        let next = if video { Next::Unit } else { Next::Key };
+        self.assembler.end_unit(UnitEnd { at: end, frames: fragment.samples, duration, next });
         if !self.assembler.started() {
             self.assembler.forget_before(end);
         }

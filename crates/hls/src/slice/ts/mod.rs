@@ -17,7 +17,7 @@ use self::packet::{LENGTH, Packet, PesStart, unwrap};
 use self::psi::{PAT_PID, Program};
 use self::sync::{Found, Framing};
 use self::tracks::Inspector;
-use super::assemble::{Assembler, UnitEnd, UnitStart};
+use super::assemble::{Assembler, Next, UnitEnd, UnitStart};
 use super::{SliceConfig, SliceError, SliceEvent, Slicer};
 use crate::time::MediaTime;
 
@@ -193,7 +193,7 @@ impl TsSlicer {
         self.unit = None;
         let (frames, duration) = self.inspector.end(&self.program);
         self.announce(false);
-        self.assembler.end_unit(UnitEnd { at, frames, duration, cut_follows: false });
+        self.assembler.end_unit(UnitEnd { at, frames, duration, next: Next::Unknown });
     }
 
     /// Tells the tracks, when all are known, or when the first segment is over without them.
