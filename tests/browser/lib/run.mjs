@@ -6,11 +6,14 @@ import { open } from "./players.mjs";
 
 /**
  * @param {{player: string, url: string, seconds: number, startSeconds?: number, rate?: number, readClock?: boolean,
- *     settleSeconds?: number, screenshot?: string, onProgress?: (line: string) => void}} options `seconds` count from the
- *     first frame, and latencies from `settleSeconds` after the page was opened
+ *     settleSeconds?: number, screenshot?: string, before?: () => Promise<void>, onStart?: () => void,
+ *     onProgress?: (line: string) => void}} options `seconds` count from the first frame, and latencies from
+ *     `settleSeconds` after the page was opened. `before` runs when the browser is there and the page not yet opened,
+ *     `onStart` at the first frame
  */
 export async function play(options) {
-  const { player, url, seconds, startSeconds = 20, rate = 1, readClock = false, settleSeconds = 0, screenshot, onProgress } = options;
+  const { player, url, seconds, startSeconds = 20, rate = 1, readClock = false, settleSeconds = 0, screenshot } = options;
+  const { before, onStart, onProgress } = options;
   const target = await open(player, url, rate);
   let browser = null;
   try {
@@ -23,12 +26,16 @@ export async function play(options) {
     });
     if (readClock) await page.addInitScript({ content: clockDecoder() });
     await page.addInitScript(watch, { readClock });
+    await before?.();
     await page.goto(target.address, { waitUntil: "commit" });
     const started = await page
       .waitForFunction(() => window.__seen.startupMs !== null || window.bare?.error, null, { timeout: startSeconds * 1000, polling: 50 })
       .then(() => true)
       .catch(() => false);
-    if (started) await settle(page, seconds, onProgress);
+    if (started) {
+      onStart?.();
+      await settle(page, seconds, onProgress);
+    }
     if (screenshot !== undefined) await page.screenshot({ path: screenshot });
     const seen = await page.evaluate(() => window.__finish?.() ?? null);
     if (seen === null) throw new Error(`${target.address} has no <video>`);
