@@ -11,7 +11,7 @@ use crate::{
     cli::{open_files, plan},
     config::{Resolved, resolved::process_env},
     control::{Access, Control, Defaults},
-    http::{Listener, routes::routers, tls::Tls},
+    http::{Listener, routes::sites, tls::Tls},
     livestream::types::Livestreams,
     origin::{Origin, OriginSettings},
     shutdown, telemetry,
@@ -80,19 +80,14 @@ impl Server {
         }
         app.resume().await;
         let (origin, control) = assemble(config, &app, metrics, stop.clone());
-        let routers = routers(origin, &control, Access::new(config), operators.is_some());
+        let sites = sites(origin, &control, Access::new(config), operators.is_some());
         let places = Arc::new(Semaphore::new(config.limits.max_connections.min(Semaphore::MAX_PERMITS)));
-        let mut listen = |listener: Listener, router| {
-            let serving = listener.serve(router, tls.clone(), Arc::clone(&places), over.clone());
-            tasks.spawn(async move {
-                if let Err(error) = serving.await {
-                    tracing::error!(%error, "a listener is gone");
-                }
-            });
+        let mut listen = |listener: Listener, site| {
+            tasks.spawn(listener.serve(site, tls.clone(), Arc::clone(&places), over.clone()));
         };
-        listen(viewers, routers.viewers);
-        if let (Some(listener), Some(router)) = (operators, routers.operators) {
-            listen(listener, router);
+        listen(viewers, sites.viewers);
+        if let (Some(listener), Some(site)) = (operators, sites.operators) {
+            listen(listener, site);
         }
         tasks.spawn(run_app(app, stop, over));
         let store = config.primary_store().url.to_string();

@@ -1,52 +1,20 @@
-//! What bounds a client: how many there are, and how long one may take our bytes without reading them.
+//! What bounds a client: its place among all connections, and how long it may take our bytes without reading them.
 
 use std::{
-    future::{Ready, ready},
     io,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use axum_server::accept::Accept;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::OwnedSemaphorePermit,
     time::{Instant, Sleep, sleep_until},
 };
 
 /// A client that reads nothing for this long is gone. A player on the slowest line reads something every second.
 pub const WRITE_STALL: Duration = Duration::from_secs(20);
-
-/// Takes connections while there are places.
-#[derive(Clone, Debug)]
-pub struct Bounded {
-    places: Arc<Semaphore>,
-}
-
-impl Bounded {
-    /// As many connections as `places` has permits.
-    pub fn new(places: Arc<Semaphore>) -> Self {
-        Self { places }
-    }
-}
-
-impl<S> Accept<TcpStream, S> for Bounded {
-    type Stream = Guarded<TcpStream>;
-    type Service = S;
-    type Future = Ready<io::Result<(Self::Stream, S)>>;
-
-    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            metrics::counter!("tailwater_http_connections_refused_total").increment(1);
-            return ready(Err(io::Error::other("too many connections")));
-        };
-        // A part is sent in one go; waiting for more would cost 40 ms.
-        ready(stream.set_nodelay(true).map(|()| (Guarded::new(stream, Some(place)), service)))
-    }
-}
 
 /// A stream whose peer must read what is written to it.
 #[derive(Debug)]
@@ -59,7 +27,8 @@ pub struct Guarded<T> {
 }
 
 impl<T> Guarded<T> {
-    fn new(inner: T, place: Option<OwnedSemaphorePermit>) -> Self {
+    /// Guards `inner`, which holds its place among all connections.
+    pub fn new(inner: T, place: Option<OwnedSemaphorePermit>) -> Self {
         Self { inner, stalled: None, waiting: false, _place: place }
     }
 

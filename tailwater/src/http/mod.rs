@@ -1,32 +1,51 @@
 //! HTTP listeners: HTTP/1.1 and h2c, or HTTPS with HTTP/2; bounded, and taken down in order.
 //!
-//! [`routes`] is which paths are behind which listener, [`connection`] what bounds a client, [`tls`] the certificate.
+//! [`routes`] is which paths are behind which listener, [`direct`] the short way to `/live/`, [`connection`] what bounds
+//! a client, [`tls`] the certificate.
 
 pub mod connection;
+mod direct;
+mod prefixed;
 pub mod routes;
 pub mod tls;
+mod wire;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, extract::connect_info::IntoMakeServiceWithConnectInfo};
-use axum_server::{Handle, Server, accept::Accept, tls_rustls::RustlsAcceptor};
-use tokio::{net::TcpListener, sync::Semaphore};
-use tokio_util::sync::CancellationToken;
+use axum::extract::{ConnectInfo, Request};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::{ServiceExt, service_fn};
 
-use connection::Bounded;
+use connection::Guarded;
+use prefixed::Prefixed;
+use routes::Site;
 use tls::Tls;
+use wire::{HEAD_BYTES, MAX_HEADERS};
 
 /// A client that does not send a request, or the next one, within this is let go. Players come back every second.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// The smallest buffer hyper takes. Ten thousand parked players have one each; heads longer than this are 431.
-const BUFFER_BYTES: usize = 8 << 10;
-const MAX_HEADERS: usize = 64;
+/// The same for the greetings of TLS.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams of one HTTP/2 connection: a player has two to four. A client that reads none pins what it asked for.
 const MAX_STREAMS: u32 = 32;
 const HTTP2_BUFFER_BYTES: usize = 64 << 10;
 const HTTP2_PING: Duration = Duration::from_secs(20);
 /// What clients are still owed when the server stops is given this long.
 const GRACE: Duration = Duration::from_secs(2);
+/// No connection can be taken now (the system has no more descriptors): tried again after this.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why a listener is not there.
 #[derive(Debug, thiserror::Error)]
@@ -86,65 +105,123 @@ impl Listener {
         self.address
     }
 
-    /// Serves `router` until `stop`, then what clients are still owed, for two seconds at most. `connections` bounds all
+    /// Serves `site` until `stop`, then what clients are still owed, for two seconds at most. `connections` bounds all
     /// listeners together.
-    ///
-    /// # Errors
-    /// When the system takes the port away.
-    pub async fn serve(
-        self,
-        router: Router,
-        tls: Option<Tls>,
-        connections: Arc<Semaphore>,
-        stop: CancellationToken,
-    ) -> io::Result<()> {
-        let handle = Handle::<SocketAddr>::new();
-        let ending = tokio::spawn({
-            let handle = handle.clone();
-            async move {
-                stop.cancelled().await;
-                handle.graceful_shutdown(Some(GRACE));
+    pub async fn serve(self, site: Site, tls: Option<Tls>, connections: Arc<Semaphore>, stop: CancellationToken) {
+        let server =
+            Arc::new(Server { site, tls, builder: builder(), stop: stop.clone(), over: CancellationToken::new() });
+        let tasks = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = self.tcp.accept() => accepted,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection cannot be taken");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(place) = Arc::clone(&connections).try_acquire_owned() else {
+                metrics::counter!("tailwater_http_connections_refused_total").increment(1);
+                continue;
+            };
+            // A part is sent in one go; waiting for more would cost 40 ms.
+            if stream.set_nodelay(true).is_ok() {
+                tasks.spawn(Arc::clone(&server).connection(Guarded::new(stream, Some(place)), peer));
             }
-        });
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let server = tuned(Server::<SocketAddr>::from_listener(self.tcp)).handle(handle);
-        let bounded = Bounded::new(connections);
-        let result = match tls {
-            None => run(server.acceptor(bounded), service).await,
-            Some(tls) => {
-                let acceptor = RustlsAcceptor::new(tls.config()).acceptor(bounded);
-                run(server.acceptor(acceptor), service).await
-            }
-        };
-        ending.abort();
-        result
+        }
+        // Those who come now are refused rather than left waiting.
+        drop(self.tcp);
+        tasks.close();
+        if timeout(GRACE, tasks.wait()).await.is_err() {
+            server.over.cancel();
+            tasks.wait().await;
+        }
     }
 }
 
-fn tuned(mut server: Server<SocketAddr>) -> Server<SocketAddr> {
-    let builder = server.http_builder();
-    builder.http1().header_read_timeout(HEADER_TIMEOUT).max_buf_size(BUFFER_BYTES).max_headers(MAX_HEADERS);
+/// What the connections of a listener share.
+#[derive(Debug)]
+struct Server {
+    site: Site,
+    tls: Option<Tls>,
+    builder: Builder<TokioExecutor>,
+    stop: CancellationToken,
+    /// Nothing more is sent, whatever is owed.
+    over: CancellationToken,
+}
+
+impl Server {
+    async fn connection(self: Arc<Self>, stream: Guarded<TcpStream>, peer: SocketAddr) {
+        let serving = async {
+            match &self.tls {
+                None => self.speak(stream, peer).await,
+                // Boxed, as is hyper below: the many who are parked in plain HTTP/1.1 do not carry what these need.
+                Some(tls) => {
+                    let greeted = timeout(HANDSHAKE_TIMEOUT, Box::pin(tls.acceptor().accept(stream)));
+                    if let Ok(Ok(stream)) = Box::pin(greeted).await {
+                        Box::pin(self.speak(stream, peer)).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.over.cancelled() => {}
+            () = serving => {}
+        }
+    }
+
+    async fn speak<T>(&self, mut io: T, peer: SocketAddr)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let left = direct::serve(&mut io, self.site.origin.as_ref(), HEADER_TIMEOUT, &self.stop).await;
+        if let Some(read) = left {
+            Box::pin(self.hyper(Prefixed::new(read, io), peer)).await;
+        }
+    }
+
+    async fn hyper<T>(&self, io: Prefixed<T>, peer: SocketAddr)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let router = self.site.router.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            router.clone().oneshot(request)
+        });
+        let connection = self.builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
+        tokio::pin!(connection);
+        // A connection that breaks off is its client's affair.
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = self.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        let _ = connection.await;
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEAD_BYTES)
+        .max_headers(MAX_HEADERS);
     builder
         .http2()
+        .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(BUFFER_BYTES as u32)
+        .max_header_list_size(HEAD_BYTES as u32)
         .max_send_buf_size(HTTP2_BUFFER_BYTES)
         .keep_alive_interval(HTTP2_PING)
         .keep_alive_timeout(HTTP2_PING);
-    server.first_request_timeout(HEADER_TIMEOUT)
-}
-
-type MakeService = IntoMakeServiceWithConnectInfo<Router, SocketAddr>;
-type Connection = axum::middleware::AddExtension<Router, axum::extract::ConnectInfo<SocketAddr>>;
-
-async fn run<A>(server: Server<SocketAddr, A>, service: MakeService) -> io::Result<()>
-where
-    A: Accept<tokio::net::TcpStream, Connection> + Clone + Send + Sync + 'static,
-    A::Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send,
-    A::Service: axum_server::service::SendService<axum::http::Request<hyper::body::Incoming>> + Send,
-    A::Future: Send,
-{
-    server.serve(service).await
+    builder
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use axum::{
     Router,
     extract::Request,
-    http::StatusCode,
+    http::{Method, StatusCode},
     middleware::{self, Next},
     response::Response,
 };
@@ -13,24 +13,34 @@ use crate::{
     origin::Origin,
 };
 
-/// The routers of the one or two listeners.
+/// What one listener serves.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Everything.
+    pub router: Router,
+    /// What of it needs no router: see [`direct`](super::direct).
+    pub origin: Option<Origin>,
+}
+
+/// What the one or two listeners serve.
 #[derive(Debug)]
-pub struct Routers {
+pub struct Sites {
     /// On `--http`.
-    pub viewers: Router,
+    pub viewers: Site,
     /// On `--api`, if that is a listener of its own.
-    pub operators: Option<Router>,
+    pub operators: Option<Site>,
 }
 
 /// With `apart`, viewers get `/live`, `/watch` and health on their listener and operators everything on theirs;
 /// without it one listener has everything.
-pub fn routers(origin: Origin, control: &Control, access: Access, apart: bool) -> Routers {
-    let viewers = origin.routes().merge(crate::web::viewer_routes()).merge(control.health_routes());
+pub fn sites(origin: Origin, control: &Control, access: Access, apart: bool) -> Sites {
+    let viewers = origin.clone().routes().merge(crate::web::viewer_routes()).merge(control.health_routes());
     let all = viewers.clone().merge(control.operator_routes(access));
+    let site = |router| Site { router: finished(router), origin: Some(origin.clone()) };
     if apart {
-        Routers { viewers: finished(viewers), operators: Some(finished(all)) }
+        Sites { viewers: site(viewers), operators: Some(site(all)) }
     } else {
-        Routers { viewers: finished(all), operators: None }
+        Sites { viewers: site(all), operators: None }
     }
 }
 
@@ -38,17 +48,36 @@ fn finished(router: Router) -> Router {
     router.fallback(error::nothing).method_not_allowed_fallback(error::not_allowed).layer(middleware::from_fn(watched))
 }
 
-/// Counts each answer. Thousands of segments a second are nothing to read in a log: only `debug` shows them.
 async fn watched(request: Request, next: Next) -> Response {
-    let shown =
-        tracing::enabled!(tracing::Level::DEBUG).then(|| (request.method().clone(), request.uri().path().to_owned()));
+    let shown = Shown::of(&request);
     let response = next.run(request).await;
-    let status = response.status();
-    metrics::counter!("tailwater_http_responses_total", "class" => class(status)).increment(1);
-    if let Some((method, path)) = shown {
-        tracing::debug!(%method, path, status = status.as_u16(), "answered");
-    }
+    shown.answered(response.status());
     response
+}
+
+/// The origin's answer to a request, counted as the router's are.
+pub(super) async fn answered(origin: &Origin, request: Request<()>) -> Response {
+    let shown = Shown::of(&request);
+    let response = origin.respond(request).await;
+    shown.answered(response.status());
+    response
+}
+
+/// Counts an answer. Thousands of segments a second are nothing to read in a log: only `debug` shows them.
+struct Shown(Option<Box<(Method, String)>>);
+
+impl Shown {
+    fn of<B>(request: &Request<B>) -> Self {
+        let shown = || Box::new((request.method().clone(), request.uri().path().to_owned()));
+        Self(tracing::enabled!(tracing::Level::DEBUG).then(shown))
+    }
+
+    fn answered(self, status: StatusCode) {
+        metrics::counter!("tailwater_http_responses_total", "class" => class(status)).increment(1);
+        if let Some((method, path)) = self.0.as_deref() {
+            tracing::debug!(%method, path, status = status.as_u16(), "answered");
+        }
+    }
 }
 
 fn class(status: StatusCode) -> &'static str {

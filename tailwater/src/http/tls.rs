@@ -3,10 +3,16 @@
 use std::{
     io,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use axum_server::tls_rustls::RustlsConfig;
+use arc_swap::ArcSwap;
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::TlsFiles;
@@ -23,11 +29,11 @@ pub struct TlsError {
     source: io::Error,
 }
 
-/// A certificate in use.
+/// A certificate in use. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Tls {
     files: TlsFiles,
-    config: RustlsConfig,
+    config: Arc<ArcSwap<ServerConfig>>,
 }
 
 impl Tls {
@@ -36,18 +42,17 @@ impl Tls {
     /// # Errors
     /// [`TlsError`].
     pub async fn load(files: &TlsFiles) -> Result<Self, TlsError> {
-        // The one provider of this process; a second call finds it there.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let config = RustlsConfig::from_pem_chain_file(&files.cert, &files.key).await.map_err(|source| TlsError {
+        let config = read(files).await.map_err(|source| TlsError {
             cert: files.cert.clone(),
             key: files.key.clone(),
             source,
         })?;
-        Ok(Self { files: files.clone(), config })
+        Ok(Self { files: files.clone(), config: Arc::new(ArcSwap::from_pointee(config)) })
     }
 
-    pub(super) fn config(&self) -> RustlsConfig {
-        self.config.clone()
+    /// For the next connection.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.config.load_full())
     }
 
     /// Looks at the files until `stop`. What cannot be used is told and left: the certificate before stays.
@@ -79,7 +84,7 @@ impl Tls {
     /// When they cannot be used; the certificate before stays.
     pub async fn reload(&self) -> Result<(), TlsError> {
         let fresh = Self::load(&self.files).await?;
-        self.config.reload_from_config(fresh.config.get_inner());
+        self.config.store(fresh.config.load_full());
         Ok(())
     }
 
@@ -88,4 +93,16 @@ impl Tls {
         [&self.files.cert, &self.files.key]
             .map(|path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok())
     }
+}
+
+async fn read(files: &TlsFiles) -> io::Result<ServerConfig> {
+    // The one provider of this process; a second call finds it there.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (cert, key) = (tokio::fs::read(&files.cert).await?, tokio::fs::read(&files.key).await?);
+    let chain = CertificateDer::pem_slice_iter(&cert).collect::<Result<Vec<_>, _>>().map_err(io::Error::other)?;
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(io::Error::other)?;
+    let mut config =
+        ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).map_err(io::Error::other)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
 }

@@ -76,24 +76,29 @@ impl Origin {
 }
 
 async fn serve(State(origin): State<Origin>, request: Request) -> Response<Body> {
-    let method = request.method();
-    if method == Method::OPTIONS {
-        return response::preflight();
-    }
-    if method != Method::GET && method != Method::HEAD {
-        return response::method_not_allowed();
-    }
-    let Some(target) = path::parse(request.uri().path()) else { return response::not_found() };
-    let asked = Asked::new(method, request.headers());
-    let directives = Directives::parse(request.uri().query());
-    // What was sent is of no use any more: a parked request does without it.
-    drop(request);
-    origin.answer(target, &asked, directives).await
+    origin.respond(request).await
 }
 
 type Parsed = Result<Directives, super::directives::DirectiveError>;
 
 impl Origin {
+    /// Answers a request. A body it may have is not read.
+    pub async fn respond<B>(&self, request: axum::http::Request<B>) -> Response<Body> {
+        let method = request.method();
+        if method == Method::OPTIONS {
+            return response::preflight();
+        }
+        if method != Method::GET && method != Method::HEAD {
+            return response::method_not_allowed();
+        }
+        let Some(target) = path::parse(request.uri().path()) else { return response::not_found() };
+        let asked = Asked::new(method, request.headers());
+        let directives = Directives::parse(request.uri().query());
+        // What was sent is of no use any more: a parked request does without it.
+        drop(request);
+        self.answer(target, &asked, directives).await
+    }
+
     async fn answer(&self, target: Target, asked: &Asked, directives: Parsed) -> Response<Body> {
         let Target { name, resource } = target;
         let Some(view) = self.0.live.livestream(name.as_str()) else {

@@ -2,5 +2,6 @@
 
 mod blocking;
 mod http;
+mod sockets;
 mod stage;
 mod stored;

@@ -107,6 +107,11 @@ impl Show {
         self.multivariants.send_replace(Some(Multivariants { plain, low_latency }));
     }
 
+    /// How many more may wait.
+    pub(super) fn desk_places(&self) -> usize {
+        self.desk.free_places()
+    }
+
     pub(super) fn forget(&self, key: &str) {
         self.objects.lock().unwrap().remove(key);
     }
@@ -239,10 +244,15 @@ impl MediaStore for Remote {
     }
 }
 
-/// An origin of `show` and `store`.
+/// The routes of an origin of `show` and `store`.
 pub(super) fn origin(show: Option<Arc<Show>>, store: Remote) -> Router {
-    let settings = OriginSettings { ttl: Duration::from_secs(600), max_waiters: 100 };
-    Origin::new(Arc::new(Source(show)), Arc::new(store), settings).routes()
+    origin_of(show, store, 100).routes()
+}
+
+/// An origin of `show` and `store` at which so many may wait.
+pub(super) fn origin_of(show: Option<Arc<Show>>, store: Remote, max_waiters: usize) -> Origin {
+    let settings = OriginSettings { ttl: Duration::from_secs(600), max_waiters };
+    Origin::new(Arc::new(Source(show)), Arc::new(store), settings)
 }
 
 /// An answer, read to its end.
