@@ -25,6 +25,8 @@ const PART: Duration = Duration::from_millis(200);
 /// Segments listed: five minutes, as by default.
 const LISTED: usize = 300;
 const ROUNDS: usize = 10;
+/// Of the clock in /proc, a second.
+const TICKS: f64 = 100.0;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -59,6 +61,7 @@ async fn serve(count: usize) {
     let mut reports = BufReader::new(child.stdout.take().unwrap()).lines();
 
     let mut latest = Vec::new();
+    let mut spent = [0, 0];
     for round in 0..ROUNDS {
         let (msn, part) = show.next();
         requests
@@ -77,9 +80,11 @@ async fn serve(count: usize) {
                 per(kernel().saturating_sub(kernel_before))
             );
         }
-        let shown = now();
+        let (shown, used) = (now(), cpu());
         show.part();
         let report = reports.next_line().await.unwrap().unwrap();
+        let ticks = cpu();
+        spent = [spent[0] + ticks[0] - used[0], spent[1] + ticks[1] - used[1]];
         let after: Vec<f64> = report.split(' ').map(|at| (at.parse::<u64>().unwrap() - shown) as f64 / 1e6).collect();
         let [first, half, most, last] = after[..] else { panic!("{report}") };
         println!(
@@ -89,6 +94,9 @@ async fn serve(count: usize) {
         latest.push(last);
     }
     latest.sort_by(f64::total_cmp);
+    let answers = (count * ROUNDS) as f64;
+    let micros = |ticks: u64| ticks as f64 * 1e6 / TICKS / answers;
+    println!("an answer takes   {:.1} us of the server, {:.1} us of the kernel", micros(spent[0]), micros(spent[1]));
     println!("last answer       {:.1} ms after the part, middle of {ROUNDS} rounds", latest[ROUNDS / 2]);
     println!(
         "resident at last  {:.1} KiB a viewer, each of them answered {ROUNDS} times",
@@ -154,6 +162,13 @@ fn resident() -> u64 {
 /// Bytes the kernel has in its caches: sockets are most of what changes there.
 fn kernel() -> u64 {
     kib("/proc/meminfo", "Slab:") * 1024
+}
+
+/// Ticks of the clock this process has had: in itself, in the kernel.
+fn cpu() -> [u64; 2] {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    [fields[11].parse().unwrap(), fields[12].parse().unwrap()]
 }
 
 fn kib(file: &str, name: &str) -> u64 {
