@@ -13,7 +13,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use support::camera::Picture;
 use support::nginx::Nginx;
-use support::server::small_ladder;
+use support::server::{is_alive, small_ladder};
 use support::{Camera, Media, Server, eventually, ffprobe, run};
 
 const RENDITIONS: [&str; 2] = ["180p", "90p"];
@@ -166,10 +166,18 @@ async fn a_slate_plays_under_the_same_renditions_until_the_source_is_back(#[case
         assert!(near && loudest < -80.0, "{colour:?}, {loudest} dB");
     }
 
-    let _camera = Camera::publish(&server.publish_url("k"));
+    let camera = Camera::publish(&server.publish_url("k"));
     let status = server.reaches("s", "live").await;
     assert_eq!(status["error"], Value::Null);
     after(&server, 2, 1).await;
+
+    // A slate's FFmpeg makes its own input, and still does not outlive the server.
+    drop(camera);
+    after(&server, 3, 1).await;
+    let children = server.children();
+    assert_eq!(children.len(), 1);
+    server.signal("-KILL");
+    eventually("its end", Duration::from_secs(5), async || (!is_alive(children[0])).then_some(())).await;
 }
 
 #[tokio::test]

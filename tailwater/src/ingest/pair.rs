@@ -75,7 +75,9 @@ impl Pair {
                 return Some(event);
             }
             let timer = self.failover.next_timeout();
+            // Main is heard first: what it sent while nobody listened is no silence.
             tokio::select! {
+                biased;
                 event = self.main.recv() => self.handle(Side::Main, event?),
                 Some(event) = next_of(&mut self.backup) => self.handle(Side::Backup, event),
                 () = sleep_until(timer) => {

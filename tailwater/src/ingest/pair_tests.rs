@@ -112,6 +112,20 @@ async fn both_gone_is_one_end_and_the_same_one_back_is_a_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_main_sent_while_nobody_listened_is_no_silence() {
+    let hub = Hub::new();
+    let mut pair = pair(&hub);
+    let (main, backup) = (publish(&hub, "main"), publish(&hub, "backup"));
+    gop(&main, &MAIN);
+    gop(&backup, &BACKUP);
+    come(&mut pair).await;
+    tokio::time::advance(Duration::from_secs(10)).await;
+    backup.tag(tag(TagKind::Video, &BACKUP[2]));
+    main.tag(tag(TagKind::Video, &MAIN[2]));
+    assert_eq!(come(&mut pair).await, ["picture-m"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_backup_on_demand_is_begun_when_main_is_lost_and_dropped_when_it_is_back() {
     let hub = Hub::new();
     let attach = hub.clone();
