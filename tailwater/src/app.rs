@@ -15,13 +15,17 @@ use crate::http::ListenError;
 use crate::ingest::front_door::{self, Unwanted};
 use crate::ingest::hub::Hub;
 use crate::ingest::source::SourcePath;
+use crate::ladder::EncoderChoice;
 use crate::livestream::types::{CreateRequest, SourceRequest};
 use crate::livestream::{Environment, LiveWindowLimits, Registry, Saved, StateFile, StateFileError, StreamName};
+use crate::load::Capacity;
 use crate::publish::Spool;
 use crate::transcode::SlateError;
 
 /// Bytes of media that may wait on disk for stores that are out of reach, over all livestreams.
 const SPOOL_BYTES: u64 = 2 << 30;
+/// The first livestream is often asked for as soon as the server answers.
+const CALIBRATION_DELAY: Duration = Duration::from_secs(2);
 /// What publishers still have to write when the server stops is given this long.
 const PUBLISH_GRACE: Duration = Duration::from_secs(2);
 
@@ -52,6 +56,8 @@ pub struct App {
     auto_start: Option<Box<Resolved>>,
     /// What an earlier process left.
     saved: Vec<Saved>,
+    /// The configuration prefers hardware encoders without asking for one.
+    hardware_first: bool,
 }
 
 impl App {
@@ -81,6 +87,7 @@ impl App {
             store,
             hub: Hub::new(),
             ffmpeg: config.ffmpeg.clone(),
+            capacity: Capacity::new(config.load.clone(), cores()),
             capabilities: OnceCell::new(),
             source_rules: source_rules(config),
             live_window: LiveWindowLimits {
@@ -99,7 +106,8 @@ impl App {
         let most = config.limits.max_livestreams;
         let registry = Registry::new(Arc::clone(&environment), most, rtmp.is_some(), state_file);
         let auto_start = config.auto_start.then(|| Box::new(config.clone()));
-        Ok(Self { registry, environment, rtmp, auto_start, saved })
+        let hardware_first = config.ladder.encoder == EncoderChoice::Auto;
+        Ok(Self { registry, environment, rtmp, auto_start, saved, hardware_first })
     }
 
     /// The livestreams.
@@ -127,8 +135,20 @@ impl App {
 
     /// Asks FFmpeg what it can do now rather than at the first request.
     pub async fn warm_up(&self) {
-        if let Err(error) = self.environment.capabilities().await {
-            tracing::error!(%error, "no livestream can be started");
+        match self.environment.capabilities().await {
+            Err(error) => tracing::error!(%error, "no livestream can be started"),
+            Ok(capabilities) if self.hardware_first && capabilities.hardware.is_empty() => {
+                let failures: Vec<String> = capabilities
+                    .hardware_failures
+                    .iter()
+                    .map(|(hardware, reason)| format!("{}: {reason}", hardware.choice()))
+                    .collect();
+                if !failures.is_empty() {
+                    let failures = failures.join("; ");
+                    tracing::warn!(failures, "no hardware encoder passed its test: x264 encodes instead");
+                }
+            }
+            Ok(_) => {}
         }
     }
 
@@ -139,6 +159,8 @@ impl App {
         let hub = self.environment.hub.clone();
         let close = CancellationToken::new();
         let door = self.rtmp.map(|server| tokio::spawn(front_door::serve(server, hub, unwanted, close.clone())));
+        let (environment, stop) = (Arc::clone(&self.environment), shutdown.clone());
+        tokio::spawn(async move { stop.run_until_cancelled(calibrate(&environment)).await });
         shutdown.cancelled().await;
         // Publishers are sent away only when livestreams know that this is not their publisher's doing.
         self.registry.begin_shut_down();
@@ -156,6 +178,19 @@ impl App {
         }
         self.environment.shutdown.cancel();
     }
+}
+
+/// Finds out how fast the machine is, once whoever has waited for this server has been served.
+async fn calibrate(environment: &Environment) {
+    tokio::time::sleep(CALIBRATION_DELAY).await;
+    if environment.capabilities().await.is_ok() {
+        environment.capacity.calibrate(&environment.ffmpeg).await;
+    }
+}
+
+/// Cores this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 async fn open_stores(config: &Resolved, env: Env<'_>) -> Result<Arc<dyn MediaStore>, store::Error> {

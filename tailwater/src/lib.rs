@@ -12,6 +12,7 @@ pub mod http;
 pub mod ingest;
 pub mod ladder;
 pub mod livestream;
+pub mod load;
 pub mod origin;
 pub mod publish;
 pub mod shutdown;

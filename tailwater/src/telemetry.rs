@@ -78,6 +78,11 @@ fn describe() {
     metrics::describe_counter!("tailwater_http_connections_refused_total", "Connections over the limit");
     metrics::describe_counter!("tailwater_http_stalled_clients_total", "Clients that stopped reading");
     metrics::describe_counter!("tailwater_playlist_renders_total", "Media playlists rendered: once a change and form");
+    metrics::describe_gauge!("tailwater_load_level", "Steps of load that a livestream sheds; 0: nothing");
+    metrics::describe_gauge!("tailwater_load_lag_seconds", "Media that went into FFmpeg and has not come out");
+    metrics::describe_counter!("tailwater_load_sheds_total", "Times that a livestream fell behind and shed a step");
+    metrics::describe_counter!("tailwater_load_climbs_total", "Times that a livestream took a step back");
+    metrics::describe_counter!("tailwater_load_refusals_total", "Livestreams that were too much for this machine");
     metrics::describe_counter!("tailwater_origin_store_errors_total", "Reads of the origin that the store failed");
     metrics::describe_counter!("tailwater_origin_crowded_total", "Requests refused because too many wait");
 }

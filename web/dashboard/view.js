@@ -129,10 +129,11 @@ function storeText(store) {
   return [store.url, state ?? store.state, waiting, gaps, error].filter(Boolean).join(" · ");
 }
 
-function encodingText({ speed, discontinuities }) {
+function encodingText({ speed, discontinuities, load }) {
   const lag = speed === undefined || speed === null ? null : `${round(speed, 2)}× real time`;
   const breaks = discontinuities ? `${discontinuities} ${discontinuities === 1 ? "discontinuity" : "discontinuities"}` : null;
-  return [lag, breaks].filter(Boolean).join(" · ") || null;
+  const shed = load?.level ? `step ${load.level} of ${load.levels} shed` : null;
+  return [lag, breaks, shed].filter(Boolean).join(" · ") || null;
 }
 
 function codecName(codec) {

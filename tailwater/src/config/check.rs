@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use super::{ConfigError, HumanDuration, OnLoss, Resolved};
-use crate::ladder::validate_rungs;
+use crate::ladder::{VideoCodec, rung::validate_preset, validate_rungs};
+use crate::load::LoadSettings;
 
 /// RFC 8216bis 6.2.2: a live playlist never gets shorter than three target durations.
 pub const SHORTEST_WINDOW: Duration = Duration::from_secs(3);
@@ -73,6 +74,11 @@ pub fn values(resolved: &Resolved) -> Result<(), ConfigError> {
     if resolved.live_window.max_bytes < 8 << 20 {
         return Err(invalid("live_window", "its max_bytes must be at least 8 MiB: low latency is made of it".into()));
     }
+    load(&resolved.load)?;
+    if let Some(preset) = &resolved.ladder.preset {
+        validate_preset(preset, &VideoCodec::H264)
+            .map_err(|known| invalid("preset", format!("{preset:?} is not known: {known}")))?;
+    }
     let limits = &resolved.limits;
     for (name, value) in [
         ("max_livestreams", limits.max_livestreams),
@@ -104,6 +110,22 @@ fn state_file(resolved: &Resolved) -> Result<(), ConfigError> {
             ),
         }),
     }
+}
+
+fn load(load: &LoadSettings) -> Result<(), ConfigError> {
+    let invalid = |message: &str| Err(ConfigError::Invalid { setting: "load", message: message.into() });
+    if !(0.01..=10.0).contains(&load.max_load) {
+        return invalid(
+            "max_load is a share of the machine's cores, 0.01 to 10: 0.9 unless it is given; admission = false turns it off",
+        );
+    }
+    if load.slowness.is_some_and(|slowness| !(0.001..=1000.0).contains(&slowness)) {
+        return invalid("slowness is 0.001 to 1000: leave it out to have it measured");
+    }
+    if load.times.ahead > load.times.behind {
+        return invalid("ahead is less lag than behind: give both");
+    }
+    Ok(())
 }
 
 /// "none: then the API is served on loopback only, unless `--insecure`".
@@ -307,6 +329,17 @@ mod tests {
         assert!(state_file("state_file = \"/x/s.json\"").unwrap_err().contains("resume = true"));
         let inside = "resume = true\nstate_file = \"tailwater-data/state.json\"";
         assert!(state_file(inside).unwrap_err().contains("stream keys"));
+    }
+
+    #[test]
+    fn presets_and_load_settings_that_mean_nothing_are_refused() {
+        assert!(resolve("", "", "preset = \"quick\"").unwrap_err().contains("or auto"));
+        assert!(resolve("", "", "preset = \"auto\"").is_ok());
+        for wrong in ["max_load = 0.0", "max_load = nan", "slowness = -1.0", "ahead = \"3s\""] {
+            assert!(resolve("", "", &format!("[load]\n{wrong}")).unwrap_err().contains("load"), "{wrong}");
+        }
+        let load = resolve("", "", "[load]\nadmission = false\nmax_load = 1.5").unwrap().load;
+        assert_eq!(load, LoadSettings { admission: false, max_load: 1.5, ..LoadSettings::default() });
     }
 
     #[test]

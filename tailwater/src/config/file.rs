@@ -90,6 +90,8 @@ pub struct File {
 
     /// What is bounded.
     pub limits: Option<LimitsTable>,
+    /// What is done when the machine does not keep up, or would not.
+    pub load: Option<LoadTable>,
 }
 
 /// `store = "url"`, `store = ["url", …]` or `[[store]]`.
@@ -154,6 +156,30 @@ pub struct LimitsTable {
     pub max_waiters_per_livestream: Option<usize>,
     /// Requests that wait for media.
     pub max_waiters: Option<usize>,
+}
+
+/// `[load]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadTable {
+    /// Judge whether a livestream fits before it is started.
+    pub admission: Option<bool>,
+    /// Do with less while the machine does not keep up.
+    pub shed: Option<bool>,
+    /// Share of the machine's cores that livestreams may be predicted to take.
+    pub max_load: Option<f64>,
+    /// How many times slower this machine is than the one of the figures, instead of measuring it.
+    pub slowness: Option<f64>,
+    /// More lag than this is falling behind.
+    pub behind: Option<HumanDuration>,
+    /// Less lag than this is keeping up with ease.
+    pub ahead: Option<HumanDuration>,
+    /// Behind for this long is too much.
+    pub patience: Option<HumanDuration>,
+    /// Between two changes.
+    pub pause: Option<HumanDuration>,
+    /// At ease for this long is reason to climb back.
+    pub healthy: Option<HumanDuration>,
 }
 
 impl File {

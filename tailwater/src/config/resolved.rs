@@ -16,6 +16,7 @@ use super::{
 use crate::{
     control::source_url::AllowedSource,
     ladder::{LadderConfig, rung},
+    load::{LoadSettings, Times},
     transcode::Slate,
 };
 
@@ -71,6 +72,8 @@ pub struct Resolved {
     pub allow_source: Vec<AllowedSource>,
     /// What is bounded.
     pub limits: Limits,
+    /// What is done when the machine does not keep up, or would not.
+    pub load: LoadSettings,
     /// What is allowed but should be known: logged once at start.
     pub warnings: Vec<String>,
 }
@@ -221,6 +224,7 @@ impl Resolved {
             public_host: file.public_host.clone(),
             allow_source: allowed(file)?,
             limits: limits(file),
+            load: load(file),
             warnings: Vec::new(),
         };
         if file.state_file.is_none() {
@@ -386,6 +390,25 @@ fn limits(file: &File) -> Limits {
         max_rtmp_connections: table.max_rtmp_connections.unwrap_or(default.max_rtmp_connections),
         max_waiters_per_livestream: table.max_waiters_per_livestream.unwrap_or(default.max_waiters_per_livestream),
         max_waiters: table.max_waiters.unwrap_or(default.max_waiters),
+    }
+}
+
+fn load(file: &File) -> LoadSettings {
+    let default = LoadSettings::default();
+    let table = file.load.clone().unwrap_or_default();
+    LoadSettings {
+        admission: table.admission.unwrap_or(default.admission),
+        shed: table.shed.unwrap_or(default.shed),
+        max_load: table.max_load.unwrap_or(default.max_load),
+        slowness: table.slowness,
+        times: Times {
+            behind: duration(table.behind, default.times.behind),
+            ahead: duration(table.ahead, default.times.ahead),
+            patience: duration(table.patience, default.times.patience),
+            pause: duration(table.pause, default.times.pause),
+            healthy: duration(table.healthy, default.times.healthy),
+            healthy_max: default.times.healthy_max,
+        },
     }
 }
 

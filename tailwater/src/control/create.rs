@@ -13,7 +13,9 @@ use super::{
 };
 use crate::{
     config::{HumanDuration, check::window_and_ttl},
-    ladder::{EncoderChoice, Format, LadderConfig, Passthrough, Rung, validate_rungs},
+    ladder::{
+        EncoderChoice, Format, LadderConfig, Passthrough, Rung, VideoCodec, rung::validate_preset, validate_rungs,
+    },
     livestream::{
         name::StreamName,
         types::{CreateRequest, SourceRequest},
@@ -56,7 +58,7 @@ pub struct CreateBody {
     passthrough: Option<Passthrough>,
     /// Who encodes H.264.
     encoder: Option<EncoderChoice>,
-    /// The preset of rungs that name none.
+    /// The preset of rungs that name none, or `auto` for the slowest that this machine holds.
     preset: Option<String>,
     /// Start although this machine would be over its capacity.
     #[serde(default)]
@@ -146,6 +148,11 @@ impl CreateBody {
         };
         validate_rungs(&ladder.rungs, ladder.audio_bitrate, ladder.format)
             .map_err(|error| ApiError::bad_request("invalid-ladder", error.to_string()))?;
+        if let Some(preset) = &ladder.preset {
+            validate_preset(preset, &VideoCodec::H264).map_err(|known| {
+                ApiError::bad_request("invalid-ladder", format!("preset {preset:?} is not known: {known}"))
+            })?;
+        }
         Ok(ladder)
     }
 }

@@ -10,6 +10,8 @@ use super::source::VideoCodec;
 pub const DEFAULT_AUDIO_BITRATE: u64 = 128_000;
 /// Part target duration of every media playlist: ten AAC frames at 48 kHz last 213.33 ms.
 pub const DEFAULT_PART_TARGET: Duration = Duration::from_micros(213_400);
+/// A preset of this name is chosen by what the machine holds.
+pub const AUTO_PRESET: &str = "auto";
 /// Segments start at each multiple of this, in media time.
 pub const DEFAULT_SEGMENT: Duration = Duration::from_secs(1);
 
@@ -43,8 +45,8 @@ pub struct Rung {
     /// `h264`, or in CMAF `hevc` or `av1`.
     #[serde(default)]
     pub codec: VideoCodec,
-    /// The encoder's preset (`veryfast`, `fast`, ...; a number for `av1`). Without it the tuned settings of
-    /// `docs/ENCODING.md`.
+    /// The encoder's preset (`veryfast`, `fast`, ...; a number for `av1`), or `auto` for the slowest that this machine
+    /// holds (H.264). Without it the tuned settings of `docs/ENCODING.md`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
 }
@@ -132,7 +134,7 @@ pub struct LadderConfig {
     pub encoder: EncoderChoice,
     /// Whether the source may be copied as the top rung.
     pub passthrough: Passthrough,
-    /// x264 preset of all rungs that name none themselves; `None` is the tuned setting.
+    /// x264 preset of all rungs that name none themselves, or `auto`; `None` is the tuned setting.
     pub preset: Option<String>,
 }
 
@@ -337,15 +339,27 @@ fn validate_codec(rung: &Rung, format: Format) -> Result<(), RungError> {
 /// # Errors
 /// The presets that would do, as text for the user.
 pub fn validate_preset(preset: &str, codec: &VideoCodec) -> Result<(), &'static str> {
-    const X26X: [&str; 9] =
-        ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"];
+    let is_one = preset_rank(preset).is_some();
     let (known, ok) = match codec {
         VideoCodec::Av1 => {
             ("a number from 4 to 13", preset.parse::<u8>().is_ok_and(|number| (4..=13).contains(&number)))
         }
-        _ => ("ultrafast, superfast, veryfast, faster, fast, medium, slow, slower or veryslow", X26X.contains(&preset)),
+        VideoCodec::H264 => (
+            "ultrafast, superfast, veryfast, faster, fast, medium, slow, slower, veryslow or auto",
+            is_one || preset == AUTO_PRESET,
+        ),
+        _ => ("ultrafast, superfast, veryfast, faster, fast, medium, slow, slower or veryslow", is_one),
     };
     if ok { Ok(()) } else { Err(known) }
+}
+
+/// The presets of x264 and x265, fastest first.
+pub const PRESETS: [&str; 9] =
+    ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"];
+
+/// A preset's place in [`PRESETS`].
+pub fn preset_rank(preset: &str) -> Option<usize> {
+    PRESETS.iter().position(|known| *known == preset)
 }
 
 #[cfg(test)]

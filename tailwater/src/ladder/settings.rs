@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::plan::PlanError;
 use super::rate::Rational;
-use super::rung::{EncoderChoice, LadderConfig, Rung};
+use super::rung::{AUTO_PRESET, EncoderChoice, LadderConfig, Rung};
 use super::source::VideoCodec;
 use crate::transcode::capabilities::{Capabilities, Hardware};
 
@@ -88,6 +88,8 @@ pub(crate) fn frames_a_segment(rate: Rational, segment: Duration) -> Option<u64>
 pub struct EncodeSettings {
     /// Which encoder.
     pub encoder: Encoder,
+    /// The preset is this machine's to choose: the tuned settings, until it is known what the machine holds.
+    pub auto: bool,
     /// The encoder's own preset.
     pub preset: String,
     /// `key=value` pairs for `-x264-params` and its like, without key frames.
@@ -111,7 +113,9 @@ pub(crate) fn encode_settings(
     config: &LadderConfig,
     caps: &Capabilities,
 ) -> EncodeSettings {
-    let preset = rung.preset.clone().or_else(|| config.preset.clone().filter(|_| rung.codec == VideoCodec::H264));
+    let asked = rung.preset.clone().or_else(|| config.preset.clone().filter(|_| rung.codec == VideoCodec::H264));
+    let auto = asked.as_deref() == Some(AUTO_PRESET);
+    let preset = asked.filter(|_| !auto);
     let tuned = preset.is_none();
     let bitrate = rung.video_bitrate;
     // Low latency: no lookahead plans the buffer, so that a tight peak costs little; standard: room for what it plans.
@@ -121,6 +125,7 @@ pub(crate) fn encode_settings(
     };
     EncodeSettings {
         encoder,
+        auto,
         preset: preset.unwrap_or_else(|| default_preset(encoder, config.low_latency).to_owned()),
         tuning: match encoder {
             Encoder::X264 if tuned => x264_tuning(size, config.low_latency),
@@ -133,7 +138,7 @@ pub(crate) fn encode_settings(
     }
 }
 
-fn default_preset(encoder: Encoder, low_latency: bool) -> &'static str {
+pub(super) fn default_preset(encoder: Encoder, low_latency: bool) -> &'static str {
     match (encoder, low_latency) {
         (Encoder::X264, _) => "superfast",
         (Encoder::X265, true) => "ultrafast",
@@ -146,7 +151,7 @@ fn default_preset(encoder: Encoder, low_latency: bool) -> &'static str {
 
 /// Between `superfast` and `veryfast`: what of the latter pays, by the size of the picture. Large pictures hold most of
 /// the work and gain little from finer searches; small ones are cheap and gain most. `docs/ENCODING.md` has the figures.
-fn x264_tuning((width, height): (u32, u32), low_latency: bool) -> Vec<(&'static str, String)> {
+pub(super) fn x264_tuning((width, height): (u32, u32), low_latency: bool) -> Vec<(&'static str, String)> {
     let search: &[(&str, &str)] = match width * height {
         0..=600_000 => &[("subme", "3"), ("me", "hex"), ("ref", "2")],
         600_001..=1_400_000 if !low_latency => &[("subme", "1")],

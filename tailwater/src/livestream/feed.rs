@@ -34,6 +34,8 @@ pub(super) struct Feed {
     zero: Option<Instant>,
     /// Milliseconds of the newest picture, or sound where there is no picture.
     media: i64,
+    /// Likewise, of the newest keyframe.
+    keyframe: Option<i64>,
     arrivals: VecDeque<(i64, SystemTime)>,
     /// Tags were dropped: nothing goes on before the next keyframe.
     dropping: bool,
@@ -48,6 +50,7 @@ impl Feed {
             writer: FlvWriter::new(has_audio, has_video),
             zero: None,
             media: 0,
+            keyframe: None,
             arrivals: VecDeque::new(),
             dropping: false,
             has_video,
@@ -65,9 +68,14 @@ impl Feed {
         }
         let zero = *self.zero.get_or_insert(tag.arrival);
         let since = tag.arrival.saturating_duration_since(zero);
+        let is_keyframe = tag.role == TagRole::Keyframe;
         let repaired = self.timeline.handle(since, tag.tag);
         for fixed in &repaired {
-            if !self.write(fixed, tag.wall, session) {
+            let written = self.write(fixed, tag.wall, session);
+            if is_keyframe && fixed.kind == TagKind::Video {
+                self.keyframe = Some(self.media);
+            }
+            if !written {
                 self.dropping = true;
                 return FeedEvent::Dropped;
             }
@@ -102,6 +110,16 @@ impl Feed {
             }
         }
         session.feed(self.writer.write(tag))
+    }
+
+    /// The newest media of the session.
+    pub(super) fn fed(&self) -> MediaTime {
+        MediaTime(self.media * 1_000_000)
+    }
+
+    /// The newest keyframe of the session.
+    pub(super) fn newest_keyframe(&self) -> Option<MediaTime> {
+        self.keyframe.map(|media| MediaTime(media * 1_000_000))
     }
 
     /// When the first media of the session reached us, or would have, had the encoder not held its first frames back:

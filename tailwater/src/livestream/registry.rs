@@ -206,6 +206,9 @@ impl Registry {
         }
         self.check(&request)?;
         ffmpeg?;
+        if self.inner.environment.capacity.is_shedding() && !request.force {
+            return Err(CreateError::OverCapacity);
+        }
         self.check_room(&livestreams)?;
         let stream_key = matches!(request.source, SourceRequest::Push).then(new_stream_key);
         self.begin(&mut livestreams, &request, stream_key.clone(), false);

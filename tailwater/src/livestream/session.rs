@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::ladder::{Format, Plan, PlannedVideo, VideoAction};
 use crate::transcode::{Exit, Handle, Progress, Running};
@@ -43,6 +44,7 @@ pub(super) enum SessionEvent {
 #[derive(Debug)]
 pub(super) struct Session {
     feed: Option<mpsc::Sender<Bytes>>,
+    abandoned: CancellationToken,
     events: mpsc::Receiver<SessionEvent>,
     handle: Arc<Handle>,
     backlog: VecDeque<SessionEvent>,
@@ -56,7 +58,8 @@ impl Session {
         let (events_end, events) = mpsc::channel(EVENTS);
         let handle = Arc::new(handle);
         let (exit_end, exit) = watch::channel(None);
-        tokio::spawn(write_feed(stdin, feed_end));
+        let abandoned = CancellationToken::new();
+        tokio::spawn(write_feed(stdin, feed_end, abandoned.clone()));
         tokio::spawn(forward_progress(progress, events_end.clone()));
         let mut readers = JoinSet::new();
         for (name, pipe) in outputs {
@@ -64,7 +67,7 @@ impl Session {
             readers.spawn(read(name.into(), pipe, slicer, events_end.clone(), exit.clone(), Arc::clone(&handle)));
         }
         tokio::spawn(watch_over(Arc::clone(&handle), readers, exit_end, events_end));
-        Self { feed: Some(feed), events, handle, backlog: VecDeque::new() }
+        Self { feed: Some(feed), abandoned, events, handle, backlog: VecDeque::new() }
     }
 
     /// Hands FLV bytes to FFmpeg. False when it is too far behind to take them.
@@ -76,6 +79,12 @@ impl Session {
     /// No more input: FFmpeg delivers what it still has and exits.
     pub(super) fn close(&mut self) {
         self.feed = None;
+    }
+
+    /// No more input, and what FFmpeg has not taken yet is dropped: it is late already.
+    pub(super) fn abandon(&mut self) {
+        self.abandoned.cancel();
+        self.close();
     }
 
     /// Asks FFmpeg to end (SIGTERM).
@@ -120,12 +129,17 @@ fn promised_keys(plan: &Plan) -> Option<KeyRate> {
     plan.key_rate.filter(|_| !any_copied).map(|rate| KeyRate { num: rate.num, den: rate.den })
 }
 
-async fn write_feed(mut stdin: impl AsyncWrite + Unpin, mut feed: mpsc::Receiver<Bytes>) {
-    while let Some(bytes) = feed.recv().await {
+async fn write_feed(mut stdin: impl AsyncWrite + Unpin, mut feed: mpsc::Receiver<Bytes>, abandoned: CancellationToken) {
+    while let Some(bytes) = abandoned.run_until_cancelled(feed.recv()).await.flatten() {
         // FFmpeg is gone: its exit says why.
         if stdin.write_all(&bytes).await.is_err() {
             break;
         }
+    }
+    feed.close();
+    let dropped = std::iter::from_fn(|| feed.try_recv().ok()).count();
+    if abandoned.is_cancelled() {
+        metrics::counter!("tailwater_feed_tags_dropped_total").increment(dropped as u64);
     }
 }
 

@@ -18,6 +18,7 @@ use crate::control::source_url::SourceRules;
 use crate::ingest::hub::Hub;
 use crate::ingest::source::Side;
 use crate::ladder::{Plan, SourceInfo, VideoAction};
+use crate::load::Capacity;
 use crate::origin::Desk;
 use crate::publish::{self, Spool, StoreState};
 use crate::transcode::{Capabilities, ProbeError, Slate, capabilities};
@@ -31,6 +32,8 @@ pub struct Environment {
     pub hub: Hub,
     /// FFmpeg, found or configured.
     pub ffmpeg: PathBuf,
+    /// What the machine takes, and what runs on it.
+    pub capacity: Arc<Capacity>,
     /// What it can do, once it was found to do enough.
     pub capabilities: OnceCell<Capabilities>,
     /// Which hosts may be pulled from.
@@ -171,6 +174,7 @@ fn initial_status(request: &CreateRequest) -> Status {
         started_at: None,
         ended_at: None,
         speed: None,
+        load: None,
         discontinuities: 0,
     }
 }

@@ -210,6 +210,9 @@ pub struct Status {
     /// Encoding speed against real time, where FFmpeg says it: below 1 it falls behind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub speed: Option<f64>,
+    /// How it keeps up, and what it does without. None until the source is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadStatus>,
     /// Discontinuities so far.
     pub discontinuities: u64,
 }
@@ -287,6 +290,26 @@ pub struct RenditionStatus {
     pub bandwidth: u64,
     /// The next media sequence number.
     pub next_msn: u64,
+}
+
+/// How a livestream keeps up, and what it does without.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadStatus {
+    /// Steps that are shed; 0: everything is made that was asked for.
+    pub level: usize,
+    /// Steps that can be shed.
+    pub levels: usize,
+    /// Rungs that are left out. Their playlists go on with the media of the next rung below.
+    pub dropped: Vec<String>,
+    /// The preset of the highest rung that is encoded; `tuned` for the default settings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    /// Cores it takes, by prediction, once the speed of this machine is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cores: Option<f64>,
+    /// Seconds of media that went in and have not come out yet.
+    pub lag: f64,
 }
 
 /// How a store is doing.

@@ -2,7 +2,6 @@
 
 pub mod cost;
 pub mod limits;
-pub mod measure;
 
 use std::{io::Write, process::ExitCode, str::FromStr};
 
@@ -11,7 +10,8 @@ use store::{Capabilities, OpenOptions};
 
 use crate::{
     config::{ByteSize, Flags, HumanDuration, Resolved, StoreSetting, resolved::process_env},
-    ladder::{AudioSource, SourceInfo, VideoSource, plan::Plan, plan::plan},
+    ladder::{AudioSource, SourceInfo, VideoSource, plan::Plan, plan::plan, shed, steps},
+    load::{Admission, admission, calibrate, cost as load_cost, presets},
     transcode::capabilities,
 };
 
@@ -26,7 +26,7 @@ pub struct Options {
     /// Livestreams at a time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub streams: u32,
-    /// Leave out the short encode that measures cores
+    /// Leave out the short encode by which cores are predicted
     #[arg(long)]
     pub no_encode: bool,
     /// As for `serve`.
@@ -75,21 +75,23 @@ pub async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Ok(machine) => machine.clone(),
         Err(_) => capabilities::Capabilities::typical(cores()),
     };
-    let plan = plan(&options.source.info(), &config.ladder, &machine)?;
+    let source = options.source.info();
+    let mut plan = plan(&source, &config.ladder, &machine)?;
+    let slowness = match (&probed, options.no_encode) {
+        (_, true) => Err(None),
+        (Err(error), false) => Err(Some(error.to_string())),
+        (Ok(machine), false) => calibrate::slowness(&machine.path, false).await.map_err(Some),
+    };
+    let room = machine.cores as f64 * config.load.max_load / f64::from(options.streams);
+    presets::settle(&mut plan, &source, slowness.as_ref().ok().copied(), room, machine.cores);
     let cost = Cost::of(&plan, &config, options.streams);
     let out = &mut std::io::stdout().lock();
     report(out, &plan, &cost)?;
     let broken = stores(out, &cost, &config).await?;
-    match (&probed, options.no_encode) {
-        (_, true) => {}
-        (Err(error), false) => writeln!(out, "\nCores: not measured. {error}")?,
-        (Ok(machine), false) => {
-            out.flush()?;
-            match measure::cores(machine, &plan, options.source.frame_rate).await {
-                Ok(used) => cores_line(out, used, options.streams, machine.cores)?,
-                Err(error) => writeln!(out, "\nCores: not measured. {error}")?,
-            }
-        }
+    match slowness {
+        Ok(slowness) => cores_lines(out, &levels(&plan, &source, slowness), options.streams, machine.cores, room)?,
+        Err(Some(error)) => writeln!(out, "\nCores: not known. {error}")?,
+        Err(None) => {}
     }
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -115,14 +117,39 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn cores_line(out: &mut impl Write, used: f64, streams: u32, cores: usize) -> std::io::Result<()> {
-    let all = used * f64::from(streams);
+/// What one livestream takes at each level of shedding, in cores of this machine, and what is given up there.
+fn levels(plan: &Plan, source: &SourceInfo, slowness: f64) -> Vec<(f64, String)> {
+    let steps = steps(plan);
+    let level = |level: usize| {
+        let given_up: Vec<String> = steps[..level].iter().map(ToString::to_string).collect();
+        (load_cost::cores(&shed(plan, &steps[..level]), source) * slowness, given_up.join(", "))
+    };
+    (0..=steps.len()).map(level).collect()
+}
+
+fn cores_lines(
+    out: &mut impl Write,
+    levels: &[(f64, String)],
+    streams: u32,
+    cores: usize,
+    room: f64,
+) -> std::io::Result<()> {
+    let figures: Vec<f64> = levels.iter().map(|(cores, _)| *cores).collect();
+    let (used, all) = (figures[0], figures[0] * f64::from(streams));
     writeln!(out, "\nCores, by a short encode on this machine: {used:.1} a livestream, {all:.1} of {cores} in all")?;
-    if all > cores as f64 * 0.8 {
-        writeln!(out, "  Too much for real time with room to spare: leave out the top rung, cap its frame rate with")?;
-        writeln!(out, "  max_frame_rate = 30, or let it be copied with passthrough = \"auto\".")?;
+    match admission::judge(&figures, 0.0, room) {
+        Admission::At { level: 0 } => return Ok(()),
+        Admission::At { level } => {
+            let (cores, given_up) = &levels[level];
+            writeln!(
+                out,
+                "  Too much for real time with room to spare. The server starts it with {given_up}: {cores:.1} cores."
+            )?;
+        }
+        Admission::Refused(_) => writeln!(out, "  Too much for real time: the server refuses it.")?,
     }
-    Ok(())
+    writeln!(out, "  Leave out the top rung, cap its frame rate with max_frame_rate = 30, or let it be copied with")?;
+    writeln!(out, "  passthrough = \"auto\".")
 }
 
 fn report(out: &mut impl Write, plan: &Plan, cost: &Cost) -> std::io::Result<()> {

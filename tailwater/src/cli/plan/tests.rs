@@ -98,15 +98,21 @@ fn sources_are_written_with_size_and_rate() {
     }
 }
 
-#[tokio::test]
-async fn cores_are_measured_by_a_real_encode() {
-    let file = "[[ladder]]\nname = \"a\"\nheight = 180\nvideo_bitrate = 200000\npreset = \"ultrafast\"";
-    let config = config(file);
-    let machine = capabilities::probe(&config.ffmpeg).await.unwrap();
-    let source: Source = "320x180@30".parse().unwrap();
-    let plan = plan(&source.info(), &config.ladder, &machine).unwrap();
-    let used = measure::cores(&machine, &plan, 30.0).await.unwrap();
-    assert!(used > 0.0 && used < machine.cores as f64 * 10.0, "{used}");
+#[test]
+fn cores_are_predicted_by_what_the_server_judges_by() {
+    let plan = planned(&config(""));
+    let source: Source = "1920x1080@30".parse().unwrap();
+    let lines = |slowness: f64, cores: usize| {
+        let mut text = Vec::new();
+        let levels = levels(&plan, &source.info(), slowness);
+        cores_lines(&mut text, &levels, 2, cores, cores as f64 * 0.9 / 2.0).unwrap();
+        String::from_utf8(text).unwrap()
+    };
+    let fits = lines(1.0, 4);
+    assert!(fits.contains("1.0 a livestream, 2.0 of 4 in all") && !fits.contains("Too much"), "{fits}");
+    let tight = lines(2.0, 4);
+    assert!(tight.contains("starts it with the fastest presets: "), "{tight}");
+    assert!(lines(20.0, 2).contains("refuses it"));
 }
 
 #[test]

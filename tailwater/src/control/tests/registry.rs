@@ -60,6 +60,7 @@ pub(super) fn status(request: &CreateRequest, state: LivestreamState) -> Status 
         started_at: None,
         ended_at: None,
         speed: None,
+        load: None,
         discontinuities: 0,
     }
 }

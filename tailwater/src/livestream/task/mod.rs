@@ -8,10 +8,11 @@
 //!  over
 //! ```
 //!
-//! While the source is lost, a slate may run in its place (`slate`). `source` is the left half, `supervise` the right half, whose decisions are those of
-//! [`transcode::machine`](crate::transcode::machine); `output` does what the packager asks for. Nothing here waits for a
-//! store or a viewer.
+//! While the source is lost, a slate may run in its place (`slate`). `source` is the left half, `supervise` the right half,
+//! whose decisions are those of [`transcode::machine`](crate::transcode::machine); `load` sheds what the machine cannot do;
+//! `output` does what the packager asks for. Nothing here waits for a store or a viewer.
 
+mod load;
 mod output;
 mod problem;
 mod slate;
@@ -35,6 +36,7 @@ use crate::ingest::source::{SourceEnd, SourceEvent};
 use crate::ladder::{self, Plan};
 use crate::publish::{self, Publisher, PublisherConfig, sequence};
 use crate::transcode::Machine;
+use load::Load;
 use source::Probing;
 use supervise::Active;
 
@@ -103,6 +105,10 @@ pub(super) struct Task {
     plays_slate: bool,
     /// The slate can never be shown.
     slate_broken: bool,
+    /// What it does with less than was asked for, and when.
+    load: Load,
+    /// A hardware encoder that had passed its test did not work for this livestream.
+    without_hardware: bool,
     store_first_at: Option<Instant>,
     has_been_live: bool,
     /// It can never work: what the loop ends with.
@@ -162,6 +168,7 @@ impl Task {
                 status.error = Some(problem::restarted());
             });
         }
+        let load = Load::new(&environment.capacity, &request.ladder);
         Self {
             request,
             shared,
@@ -184,6 +191,8 @@ impl Task {
             lost_plan: None,
             plays_slate: false,
             slate_broken: false,
+            load,
+            without_hardware: false,
             store_first_at: None,
             has_been_live: goes_on,
             failure: None,
@@ -256,6 +265,7 @@ impl Task {
             self.supervise();
         }
         self.tick_slate(now);
+        self.watch_load(now);
         // What FFmpeg still delivers is waited for.
         let over = self.active.is_none() && self.deadline.is_some_and(|at| now >= at);
         if over {
@@ -315,6 +325,9 @@ impl Task {
 
     fn say_goodbye(&mut self) {
         let name = &self.request.name;
+        for gauge in ["tailwater_load_level", "tailwater_load_lag_seconds"] {
+            metrics::gauge!(gauge, "stream" => name.to_string()).set(0.0);
+        }
         match &self.failure {
             Some(problem) => tracing::error!(stream = %name, code = problem.code, error = problem.message, "failed"),
             None => tracing::info!(stream = %name, "ended: everything is transcoded, ENDLIST is written"),

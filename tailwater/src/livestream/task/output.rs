@@ -53,10 +53,11 @@ impl Task {
             }
             self.has_been_live = true;
             self.deadline = None;
+            let problem = self.load.problem();
             self.shared.update(|status| {
                 status.state = LivestreamState::Live;
                 status.started_at.get_or_insert_with(SystemTime::now);
-                status.error = None;
+                status.error = problem;
             });
         }
         let (packager, store) = (&self.packager, self.publisher.status());

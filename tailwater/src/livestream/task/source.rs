@@ -6,7 +6,7 @@ use super::problem;
 use super::{BACKLOG_BYTES, Task};
 use crate::ingest::backlog::Backlog;
 use crate::ingest::probe::Probe;
-use crate::ingest::source::{Side, SourceEnd, SourceEvent, StampedTag};
+use crate::ingest::source::{Side, SourceEnd, SourceEvent, StampedTag, TagRole};
 use crate::livestream::feed::FeedEvent;
 use crate::livestream::types::{LivestreamState, Problem};
 use crate::transcode::Input;
@@ -101,6 +101,10 @@ impl Task {
             probing.push(tag);
             self.try_start();
             return;
+        }
+        if tag.role == TagRole::Keyframe {
+            // Before FFmpeg gets it: the next run begins with it.
+            self.change_level(tag.arrival, true);
         }
         let Some(active) = &mut self.active else { return };
         if active.closing {

@@ -8,17 +8,18 @@ use bytes::Bytes;
 use hls::slice::SliceEvent;
 use hls::time::UnixTime;
 
+use super::load::Progress;
 use super::source::Probing;
 use super::{Task, problem};
 use crate::ingest::source::StampedTag;
-use crate::ladder::{self, Plan, SourceInfo};
+use crate::ladder::{self, Encoder, EncoderChoice, Plan, SourceInfo, VideoAction};
 use crate::livestream::feed::{Feed, FeedEvent};
 use crate::livestream::packager::SessionRendition;
 use crate::livestream::session::{Session, SessionEvent};
 use crate::livestream::types::{LivestreamState, Problem};
 use crate::transcode::machine::Times;
 use crate::transcode::slate::QUIT;
-use crate::transcode::{Action, Event, Exit, Input, Machine, Signal, Transcoder, classify};
+use crate::transcode::{Action, Capabilities, Event, Exit, Input, Machine, Signal, Transcoder, classify};
 
 /// A run of FFmpeg under way.
 pub(super) struct Active {
@@ -28,12 +29,15 @@ pub(super) struct Active {
     pub(super) closing: bool,
     /// Renditions that have put out nothing yet.
     silent: HashSet<String>,
+    pub(super) progress: Progress,
+    on_hardware: bool,
 }
 
 impl Active {
     pub(super) fn new(session: Session, feed: Option<Feed>, plan: &Plan) -> Self {
         let silent = plan.renditions.iter().map(|rendition| rendition.name.clone()).collect();
-        Self { session, feed, closing: false, silent }
+        let (progress, on_hardware) = (Progress::default(), uses_hardware(plan));
+        Self { session, feed, closing: false, silent, progress, on_hardware }
     }
 
     /// No more input.
@@ -161,7 +165,12 @@ impl Task {
     fn start_session(&mut self, info: &SourceInfo, tags: Vec<StampedTag>) -> Result<(), Problem> {
         // The registry has asked before it accepted the request.
         let Some(capabilities) = self.environment.capabilities.get() else { return Err(problem::no_ffmpeg()) };
+        let capabilities = match self.without_hardware {
+            true => &Capabilities { hardware: Vec::new(), ..capabilities.clone() },
+            false => capabilities,
+        };
         let plan = ladder::plan(info, &self.request.ladder, capabilities).map_err(|error| problem::of_plan(&error))?;
+        let plan = self.load.fit(plan, info, self.request.force)?;
         let running = Transcoder::spawn(&self.environment.ffmpeg, &plan).map_err(|error| problem::of_spawn(&error))?;
         let mut feed = Feed::new(info);
         let session = Session::start(running, &plan);
@@ -172,6 +181,7 @@ impl Task {
         let anchor = feed.anchor().unwrap_or_else(SystemTime::now);
         self.packager.begin_session(&session_renditions(&plan), unix_time(anchor));
         self.shared.show_source(info, &plan);
+        self.show_load(&plan);
         for note in &plan.notes {
             tracing::info!(stream = %self.request.name, note);
         }
@@ -189,6 +199,7 @@ impl Task {
             SessionEvent::Slices(rendition, events) => self.handle_slices(&rendition, events),
             SessionEvent::Progress(progress) => {
                 self.shared.update_quietly(|status| status.speed = progress.speed);
+                self.meter_load();
             }
             SessionEvent::Broken(rendition, error) => {
                 tracing::error!(stream = %self.request.name, %rendition, %error, "FFmpeg's output makes no sense: starting it again");
@@ -203,6 +214,7 @@ impl Task {
             if active.silent.remove(&**rendition) && active.silent.is_empty() {
                 input = Input::FirstOutput;
             }
+            active.progress.handle_slices(rendition, &events);
             for event in &events {
                 let SliceEvent::Segment(segment) = event else { continue };
                 let end = segment.start.saturating_add(segment.duration);
@@ -219,8 +231,21 @@ impl Task {
         self.packager.end_session();
         let Some(active) = self.active.take() else { return };
         let fate = classify(exit, active.silent.is_empty());
+        let in_vain = active.on_hardware && !active.silent.is_empty() && !active.closing;
+        if in_vain && self.request.ladder.encoder == EncoderChoice::Auto {
+            // Its sessions may be used up, or its driver gone.
+            self.without_hardware = true;
+            tracing::warn!(stream = %self.request.name, ?fate, "the hardware encoder does not work: x264 encodes instead");
+        }
         self.tell_machine(Instant::now(), Input::Exited { clean: exit.clean, fate });
     }
+}
+
+fn uses_hardware(plan: &Plan) -> bool {
+    plan.renditions.iter().filter_map(|rendition| rendition.video.as_ref()).any(|video| match &video.action {
+        VideoAction::Encode(settings) => matches!(settings.encoder, Encoder::Hardware(_)),
+        VideoAction::Copy => false,
+    })
 }
 
 pub(super) fn session_renditions(plan: &Plan) -> Vec<SessionRendition> {
