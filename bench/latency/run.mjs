@@ -31,6 +31,7 @@ const MODES = {
   "hls-ts": { label: "bare hls.js, low latency, MPEG-TS", player: "hls", path: (name) => `/live/${name}/low-latency.m3u8` },
   "hls-cmaf": { label: "bare hls.js, low latency, CMAF", player: "hls", format: "cmaf", path: (name) => `/live/${name}/low-latency.m3u8` },
   plain: { label: "bare hls.js, plain HLS, MPEG-TS", player: "hls", plain: true, path: (name) => `/live/${name}/playlist.m3u8` },
+  standard: { label: "bare hls.js, lowLatency: false, MPEG-TS", player: "hls", plain: true, lowLatency: false, path: (name) => `/live/${name}/playlist.m3u8` },
   tutorial: { label: "the tutorial's pipeline, repaired, bare hls.js", player: "hls", plain: true, peer: true },
 };
 
@@ -99,7 +100,7 @@ process.exitCode = failed ? 1 : 0;
 
 async function measureOurs(mode, name) {
   const url = server.url(mode.path(name));
-  const body = { rtmpUrl: server.publishUrl("camera"), streamName: name, ladder, format: mode.format ?? "ts" };
+  const body = { rtmpUrl: server.publishUrl("camera"), streamName: name, ladder, format: mode.format ?? "ts", lowLatency: mode.lowLatency ?? true };
   const first = await firstFrame(mode, url, () => server.create(body));
   let stages = null;
   const measured = await joined(mode, url, () => server.cpuSeconds(), () => {

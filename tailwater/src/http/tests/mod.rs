@@ -88,6 +88,32 @@ async fn https_speaks_http_2_and_takes_a_renewed_certificate_without_a_restart()
     assert!(before.get(format!("https://tailwater.test:{port}/")).send().await.is_err());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_certificate_whose_files_change_is_read_again_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = certificate(folder.path(), "tailwater.test");
+    let tls = Tls::load(&files).await.unwrap();
+    let in_use = || Arc::clone(tls.acceptor().config());
+    let (before, stop) = (in_use(), CancellationToken::new());
+    let following = tokio::spawn(tls.clone().follow(stop.clone()));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(Arc::ptr_eq(&before, &in_use()), "nothing changed");
+    let later = std::time::SystemTime::now() + Duration::from_secs(10);
+    std::fs::write(&files.cert, "half of a renewal").unwrap();
+    std::fs::File::options().append(true).open(&files.cert).unwrap().set_modified(later).unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(Arc::ptr_eq(&before, &in_use()), "what cannot be used is left");
+    certificate(folder.path(), "renewed.test");
+    let changed = async {
+        while Arc::ptr_eq(&before, &in_use()) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), changed).await.expect("the renewed one is in use");
+    stop.cancel();
+    following.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_certificate_that_cannot_be_used_is_told_with_its_file() {
     let folder = tempfile::tempdir().unwrap();
