@@ -4,7 +4,6 @@ mod support;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -328,17 +327,16 @@ async fn a_livestream_whose_source_stays_away_after_a_restart_ends_and_a_damaged
     assert_eq!(server.get("/livestreams/s").await.status(), 404);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn with_a_remote_store_numbers_go_on_where_they_were_when_the_server_was_asked_to_end() {
     let folder = tempfile::tempdir().unwrap();
-    let address = free_address();
-    let port = address.rsplit(':').next().unwrap();
-    let mut redis = Command::new("redis-server");
-    redis.args(["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]).current_dir(folder.path());
-    let mut redis = redis.stdout(Stdio::null()).spawn().expect("redis-server is installed");
-    eventually("redis", Duration::from_secs(10), async || std::net::TcpStream::connect(&address).ok()).await;
-    let (store, rtmp) = (format!("redis://{address}"), free_address());
-    let start = || Server::in_folder(folder.path(), "resume = true", &["--store", &store, "--rtmp", &rtmp], &[]);
+    let momento = momento_fake::Fake::start(momento_fake::Options::default()).await.unwrap();
+    let (key, endpoint) = (momento.api_key(), momento.endpoint());
+    let environment = [("MOMENTO_API_KEY", key.as_str()), ("MOMENTO_ENDPOINT", endpoint.as_str())];
+    // Without an embedded store the file would be in the working directory.
+    let config = format!("resume = true\nstate_file = '{}'", folder.path().join("state.json").display());
+    let store = ["--store", "momento:livestreams"];
+    let start = || Server::in_folder(folder.path(), &config, &store, &environment);
     let server = start();
     let camera = Camera::publish(&server.publish_url("k"));
     server.create("s", "k", json!({})).await;
@@ -355,6 +353,4 @@ async fn with_a_remote_store_numbers_go_on_where_they_were_when_the_server_was_a
     let first = playlist.parsed.media_sequence;
     assert!((before + 1..before + 4).contains(&first), "{before}, then {}", playlist.text);
     assert_eq!(playlist.parsed.discontinuity_sequence, 1, "{}", playlist.text);
-    redis.kill().unwrap();
-    redis.wait().unwrap();
 }
