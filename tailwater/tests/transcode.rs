@@ -7,8 +7,13 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use bytes::Bytes;
+use hls::slice::{CmafSlicer, Part, Segment, SliceConfig, SliceEvent, Slicer, TsSlicer};
 use rstest::rstest;
-use tailwater::ladder::{AudioSource, Format, LadderConfig, Plan, Rung, SourceInfo, VideoCodec, VideoSource, plan};
+use tailwater::ladder::{
+    AudioSource, Format, LadderConfig, Passthrough, Plan, PlannedRendition, Rung, SourceInfo, VideoCodec, VideoSource,
+    part_rule_holds, plan,
+};
 use tailwater::transcode::{Capabilities, Exit, Running, Transcoder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -407,6 +412,183 @@ fn shifted(mut tags: &[u8], by: u32) -> Vec<u8> {
         tags = rest;
     }
     moved
+}
+
+/// A camera whose key frames come at those seconds and nowhere else, as the feed would hand it on: its pictures begin at
+/// zero.
+fn camera_with_keys(rate: &str, keys: &str, b_frames: u32) -> Vec<u8> {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-hide_banner", "-loglevel", "error", "-nostdin"]);
+    command.args(["-f", "lavfi", "-i", &format!("testsrc2=s=320x180:r={rate}")]);
+    command.args(["-itsoffset", "0.0213334", "-f", "lavfi", "-i", "sine=f=440:r=48000", "-t", "4.4"]);
+    command.args(["-c:v", "libx264", "-preset", "superfast", "-pix_fmt", "yuv420p", "-bf", &b_frames.to_string()]);
+    command.args(["-g", "1000", "-force_key_frames", keys, "-b:v", "500k", "-c:a", "aac", "-ac", "2", "-f", "flv"]);
+    let output = command.args(["-flvflags", "no_duration_filesize", "pipe:1"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// The source as the top rung, one rung at its rate, one at half of it where the source is fast.
+fn planned_copy(rate: f64, format: Format, low_latency: bool) -> Plan {
+    let mut source = source(320, 180, rate);
+    let video = source.video.as_mut().unwrap();
+    (video.keyframe_interval, video.bitrate) = (Some(Duration::from_secs(1)), Some(500_000));
+    let capped = Rung { max_frame_rate: Some(30.0), ..Rung::new("72p", 72, 80_000) };
+    let rungs = vec![Rung::new("180p", 180, 500_000), Rung::new("90p", 90, 100_000), capped];
+    let passthrough = Passthrough::Always;
+    let plan = planned(&source, &LadderConfig { rungs, passthrough, ..config(format, low_latency) });
+    assert!(plan.copies(), "{:?}", plan.notes);
+    plan
+}
+
+/// What the server's own slicers make of a pipe.
+fn sliced(plan: &Plan, rendition: &PlannedRendition, bytes: &[u8]) -> (Bytes, Vec<Segment>, Vec<Part>) {
+    let config = SliceConfig {
+        segment: plan.segment,
+        part_frames: rendition.part_frames,
+        origin: plan.origin,
+        frame_duration: Some(rendition.frame_duration),
+        ..SliceConfig::default()
+    };
+    let mut slicer: Box<dyn Slicer> = match plan.format {
+        Format::Ts => Box::new(TsSlicer::new(config)),
+        Format::Cmaf => Box::new(CmafSlicer::new(config)),
+    };
+    slicer.push(Bytes::copy_from_slice(bytes)).unwrap();
+    slicer.finish(true).unwrap();
+    let (mut init, mut segments, mut parts) = (Bytes::new(), Vec::new(), Vec::new());
+    while let Some(event) = slicer.poll() {
+        match event {
+            SliceEvent::Init(bytes) => init = bytes,
+            SliceEvent::Segment(segment) => segments.push(segment),
+            SliceEvent::Part(part) => parts.push(part),
+            SliceEvent::Tracks(_) => {}
+        }
+    }
+    (init, segments, parts)
+}
+
+/// Decodes a segment with nothing before it but its init, without a complaint; the pictures in it.
+fn decoded_alone(directory: &Path, init: &Bytes, segment: &Segment) -> usize {
+    let file = directory.join("segment");
+    std::fs::write(
+        &file,
+        [init.clone()].iter().chain(&segment.chunks).fold(Vec::new(), |mut all, chunk| {
+            all.extend_from_slice(chunk);
+            all
+        }),
+    )
+    .unwrap();
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-nostdin", "-xerror", "-i"]).arg(file);
+    let output = command.args(["-map", "0:v", "-f", "framecrc", "-"]).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().filter(|line| !line.starts_with('#')).count()
+}
+
+/// Copied and encoded rungs are cut at the same key frames of the source, wherever these are: also where one comes within a
+/// segment, or where a rung of half the rate would have left it out.
+#[rstest]
+#[case("25", 25.0, "0,1,1.52,2,3,4", 0)]
+#[case("30", 30.0, "0,1,1.5,2,3,4", 0)]
+#[case("50", 50.0, "0,1,1.5,2,3,4", 0)]
+#[case("60", 60.0, "0,1,1.517,2.017,3,4", 0)]
+#[case("30000/1001", 29.97, "0,1.001,2.002,3.003,4.004", 0)]
+#[case::b_frames("30", 30.0, "0,1,1.5,2,3,4", 2)]
+#[tokio::test]
+async fn copied_and_encoded_rungs_are_cut_at_the_sources_key_frames(
+    #[case] rate: &str,
+    #[case] announced: f64,
+    #[case] keys: &str,
+    #[case] b_frames: u32,
+    #[values(Format::Ts, Format::Cmaf)] format: Format,
+    #[values(true, false)] low_latency: bool,
+) {
+    if format == Format::Cmaf && rate.contains('/') {
+        return;
+    }
+    let plan = planned_copy(announced, format, low_latency);
+    let (renditions, exit) = transcode(&plan, camera_with_keys(rate, keys, b_frames)).await;
+    assert!(exit.clean, "{exit:?}");
+    let directory = tempfile::tempdir().unwrap();
+    let starts: Vec<f64> =
+        keys.split(',').map(|key| key.parse().unwrap()).filter(|key: &f64| key % 1.0 < 0.1).collect();
+    for rendition in plan.renditions.iter().filter(|rendition| rendition.video.is_some()) {
+        let name = &rendition.name;
+        let (init, segments, parts) = sliced(&plan, rendition, &renditions[name]);
+        let found: Vec<f64> = segments.iter().map(|segment| segment.start.0 as f64 / 1e9).collect();
+        assert_eq!(found.len(), starts.len(), "{name}: {found:?}");
+        // To the millisecond of FLV: not merely to the nearest frame.
+        let alike = |(a, b): (&f64, &f64)| (a - b).abs() < 0.0011;
+        assert!(found.iter().zip(&starts).all(alike), "{name}: {found:?} for {starts:?}");
+        for (segment, next) in segments.iter().zip(&segments[1..]) {
+            assert_eq!(segment.start.saturating_add(segment.duration), next.start, "{name}: {}", segment.index);
+        }
+        let frames = decoded_alone(directory.path(), &init, &segments[2]);
+        let expected = segments[2].duration.as_secs_f64() * rendition.video.as_ref().unwrap().frame_rate.as_f64();
+        assert!((frames as f64 - expected).abs() <= 1.0, "{name}: {frames} pictures for {expected}");
+        parts_keep_the_rules(&plan, rendition, &segments, &parts);
+    }
+}
+
+/// RFC 8216bis 4.4.4.9: none longer than PART-TARGET, none but a segment's last shorter than 85 % of it.
+fn parts_keep_the_rules(plan: &Plan, rendition: &PlannedRendition, segments: &[Segment], parts: &[Part]) {
+    if !plan.low_latency {
+        return assert!(parts.is_empty());
+    }
+    let target = LadderConfig::default().part_target;
+    assert!(part_rule_holds(target, rendition.video.as_ref().unwrap().frame_rate));
+    for (part, next) in parts.iter().zip(&parts[1..]) {
+        let told = format!("{}: {}.{} lasts {:?}", rendition.name, part.segment, part.index, part.duration);
+        assert!(part.duration <= target, "{told}");
+        assert!(next.segment != part.segment || part.duration >= target.mul_f64(0.85), "{told}");
+    }
+    for segment in &segments[..segments.len() - 1] {
+        let sum: Duration = parts.iter().filter(|part| part.segment == segment.index).map(|part| part.duration).sum();
+        let frame = rendition.frame_duration;
+        assert!(sum + frame >= segment.duration && sum <= segment.duration + frame, "{}: {sum:?}", rendition.name);
+    }
+}
+
+/// The source's own bits come out: each packet, in order, as it went in.
+#[rstest]
+#[tokio::test]
+async fn a_copied_rung_is_the_sources_own_pictures(#[values(Format::Ts, Format::Cmaf)] format: Format) {
+    let plan = planned_copy(30.0, format, true);
+    let camera = camera_with_keys("30", "0,1,2,3,4", 0);
+    let (renditions, exit) = transcode(&plan, camera.clone()).await;
+    assert!(exit.clean, "{exit:?}");
+    let directory = tempfile::tempdir().unwrap();
+    let pictures = |name: &str, bytes: &[u8]| {
+        let file = directory.path().join(name);
+        std::fs::write(&file, bytes).unwrap();
+        let mut command = Command::new("ffmpeg");
+        command.args(["-v", "error", "-nostdin", "-i"]).arg(file).args(["-map", "0:v", "-f", "framehash", "-"]);
+        let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let hashes = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit(',').next());
+        hashes.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (source, copied) = (pictures("source.flv", &camera), pictures("copied", &renditions["180p"]));
+    assert_eq!(source.len(), 132);
+    assert_eq!(source, copied);
+}
+
+/// A session that goes on where another one stopped puts out nothing twice: pictures and sound begin at its zero.
+#[rstest]
+#[tokio::test]
+async fn what_an_earlier_session_put_out_is_not_put_out_again(#[values(Format::Ts, Format::Cmaf)] format: Format) {
+    let plan = Plan { skip: Duration::from_millis(1467), ..planned(&source(320, 180, 30.0), &config(format, true)) };
+    let (renditions, exit) = transcode(&plan, camera_with_keys("30", "0,1,2,3,4", 0)).await;
+    assert!(exit.clean, "{exit:?}");
+    let directory = tempfile::tempdir().unwrap();
+    let audio_of = if format == Format::Ts { "90p" } else { "audio" };
+    let video = packets(directory.path(), "90p", &renditions["90p"], "v");
+    let audio = packets(directory.path(), "audio", &renditions[audio_of], "a");
+    assert_eq!((video[0].0, video.len()), (10.0, 132 - 44));
+    let priming = 1024.0 / 48_000.0;
+    assert!((audio[0].0 - (10.0 - priming)).abs() < 0.001, "{}", audio[0].0);
+    let end = |packets: &[(f64, f64, bool)]| packets.last().unwrap().0;
+    assert!((end(&video) - end(&audio)).abs() < 0.06, "{} {}", end(&video), end(&audio));
 }
 
 /// The state letter of a process, or `None` when it is gone; a zombie is `Z`.

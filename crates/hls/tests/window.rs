@@ -558,6 +558,8 @@ fn a_playlist_with_another_target_duration_is_not_gone_on_with() {
     let other = WindowConfig { target_duration: 2, ..config(20) };
     let error = Window::restore(other, &text).unwrap_err();
     assert_eq!(error, RestoreError::TargetDuration { stored: 1, configured: 2 });
+    let as_stored = Window::restore(WindowConfig { target_duration: 0, ..config(20) }, &text).unwrap();
+    assert_eq!(as_stored.snapshot().target_duration(), 1);
 }
 
 #[test]

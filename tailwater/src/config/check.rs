@@ -35,7 +35,8 @@ pub fn window_and_ttl(window: Duration, ttl: Duration, target: Duration) -> Resu
     if window > LONGEST_WINDOW {
         return Err(("window", format!("a window of {} is too long: 24h at most", HumanDuration(window))));
     }
-    let shortest = shortest_ttl(window, target);
+    // "MUST NOT be less than three times the Target Duration" (RFC 8216bis 6.2.2): that long it is whatever is set.
+    let shortest = shortest_ttl(window.max(3 * target), target);
     if ttl < shortest {
         return Err((
             "ttl",
@@ -58,7 +59,7 @@ pub fn window_and_ttl(window: Duration, ttl: Duration, target: Duration) -> Resu
 pub fn values(resolved: &Resolved) -> Result<(), ConfigError> {
     let invalid = |setting, message: String| ConfigError::Invalid { setting, message };
     for store in &resolved.stores {
-        window_and_ttl(resolved.window, store.ttl.unwrap_or(resolved.ttl), resolved.ladder.segment)
+        window_and_ttl(resolved.window, store.ttl.unwrap_or(resolved.ttl), resolved.ladder.longest_target())
             .map_err(|(setting, message)| invalid(setting, message))?;
     }
     validate_rungs(&resolved.ladder.rungs, resolved.ladder.audio_bitrate, resolved.ladder.format)

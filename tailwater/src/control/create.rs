@@ -106,7 +106,7 @@ impl CreateBody {
         let ttl = self.ttl.map_or(defaults.ttl, |ttl| ttl.0);
         let ladder = self.ladder(&defaults.ladder)?;
         for ttl in std::iter::once(&ttl).chain(&defaults.store_ttls) {
-            window_and_ttl(window, *ttl, ladder.segment).map_err(|(setting, sentence)| {
+            window_and_ttl(window, *ttl, ladder.longest_target()).map_err(|(setting, sentence)| {
                 ApiError::bad_request(if setting == "ttl" { "invalid-ttl" } else { "invalid-window" }, sentence)
             })?;
         }

@@ -15,6 +15,10 @@ const ENOUGH: i64 = 300;
 const ENOUGH_AGREED: i64 = 120;
 /// Frames to look at beyond which there is nothing to learn.
 const MAX_FRAMES: usize = 600;
+/// The same where key frames are to be seen: what is looked at for longest, at 120 frames a second.
+const MAX_FRAMES_OF_KEYFRAMES: usize = 1500;
+/// A source that sends nothing more while its key frames are awaited is judged after this.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// The rates that encoders have.
 const RATES: [f64; 18] = [
     5.0,
@@ -44,6 +48,7 @@ const RATES: [f64; 18] = [
 #[derive(Debug)]
 pub struct Probe {
     timeout: Duration,
+    keyframes: Option<Keyframes>,
     begun: Option<Duration>,
     metadata: Option<MetaData>,
     video: Option<VideoSeen>,
@@ -53,9 +58,19 @@ pub struct Probe {
     done: bool,
 }
 
+/// How long key frames are looked at, in media time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keyframes {
+    /// At least so long, and until there were two.
+    pub least: Duration,
+    /// No longer, even without a second one.
+    pub most: Duration,
+}
+
 #[derive(Debug)]
 struct VideoSeen {
     codec: FlvVideo,
+    most_frames: usize,
     config: Option<VideoConfig>,
     /// Presentation times in milliseconds, as sent, unwrapped.
     shown: Vec<i64>,
@@ -65,13 +80,38 @@ struct VideoSeen {
     /// The composition time of the first frame.
     delay: Option<i32>,
     b_frames: bool,
+    open_keyframes: bool,
 }
 
 impl Probe {
     /// A probe that decides after `timeout` (of arrival, from the first tag on) with what it has.
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
-        Self { timeout, begun: None, metadata: None, video: None, audio: None, audio_tags: 0, done: false }
+        Self {
+            timeout,
+            keyframes: None,
+            begun: None,
+            metadata: None,
+            video: None,
+            audio: None,
+            audio_tags: 0,
+            done: false,
+        }
+    }
+
+    /// It also says how far key frames are apart, and takes its time for it.
+    #[must_use]
+    pub fn with_keyframes(self, keyframes: Keyframes) -> Self {
+        Self { keyframes: Some(keyframes), ..self }
+    }
+
+    /// When it decides at the latest, from the first tag on.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        match self.keyframes {
+            Some(keyframes) if self.awaits_keyframes(Duration::ZERO) => keyframes.most + PATIENCE,
+            _ => self.timeout,
+        }
     }
 
     /// Takes a tag that arrived at `arrival`.
@@ -94,7 +134,8 @@ impl Probe {
     /// What the source is, once that can be said at `now` (the clock of the arrivals). Answers once.
     pub fn poll(&mut self, now: Duration) -> Option<SourceInfo> {
         let begun = self.begun?;
-        if self.done || !(self.is_certain() || now.saturating_sub(begun) >= self.timeout) {
+        let waited = now.saturating_sub(begun);
+        if self.done || !(self.is_certain() || (waited >= self.timeout && !self.awaits_keyframes(waited))) {
             return None;
         }
         self.done = true;
@@ -109,9 +150,10 @@ impl Probe {
         if header.packet == PacketKind::Other {
             return;
         }
-        let video = self.video.get_or_insert_with(|| VideoSeen::new(header.codec));
+        let most_frames = if self.keyframes.is_some() { MAX_FRAMES_OF_KEYFRAMES } else { MAX_FRAMES };
+        let video = self.video.get_or_insert_with(|| VideoSeen::new(header.codec, most_frames));
         if video.codec != header.codec {
-            *video = VideoSeen::new(header.codec);
+            *video = VideoSeen::new(header.codec, most_frames);
         }
         match header.packet {
             PacketKind::SequenceHeader => {
@@ -173,8 +215,19 @@ impl Probe {
             return false;
         }
         let seen = video.span();
+        if self.keyframes.is_some_and(|keyframes| !video.has_keyframes(keyframes)) {
+            return false;
+        }
         let agreed = self.announced(video).is_some_and(|rate| video.agrees(rate));
-        seen >= ENOUGH || video.shown.len() >= MAX_FRAMES || (agreed && seen >= ENOUGH_AGREED)
+        seen >= ENOUGH || video.shown.len() >= video.most_frames || (agreed && seen >= ENOUGH_AGREED)
+    }
+
+    /// Whether key frames are worth waiting for beyond the timeout.
+    fn awaits_keyframes(&self, waited: Duration) -> bool {
+        match (self.keyframes, &self.video) {
+            (Some(keyframes), Some(video)) => !video.has_keyframes(keyframes) && waited < keyframes.most + PATIENCE,
+            _ => false,
+        }
     }
 
     /// The rate that SPS and metadata announce, the SPS first.
@@ -213,17 +266,19 @@ impl Probe {
             constant_rate,
             interlaced: video.config.as_ref().is_some_and(|config| config.interlaced),
             keyframe_interval: video.keyframe_interval(),
-            bitrate: announced_bitrate.or_else(|| video.bitrate()),
+            bitrate: announced_bitrate.max(video.bitrate()),
             codec_string: video.config.as_ref().map(|config| config.codec_string.clone()),
             b_frames: video.b_frames,
+            open_keyframes: video.open_keyframes,
         })
     }
 }
 
 impl VideoSeen {
-    fn new(codec: FlvVideo) -> Self {
+    fn new(codec: FlvVideo, most_frames: usize) -> Self {
         Self {
             codec,
+            most_frames,
             config: None,
             shown: Vec::new(),
             decoded: Vec::new(),
@@ -231,11 +286,12 @@ impl VideoSeen {
             bytes: 0,
             delay: None,
             b_frames: false,
+            open_keyframes: false,
         }
     }
 
     fn frame(&mut self, header: &VideoHeader, tag: &FlvTag) {
-        if self.decoded.len() >= MAX_FRAMES {
+        if self.decoded.len() >= self.most_frames {
             return;
         }
         let decoded = match self.decoded.last() {
@@ -254,6 +310,8 @@ impl VideoSeen {
         self.shown.push(decoded + i64::from(header.composition_time));
         if header.keyframe {
             self.keyframes.push(decoded);
+            let payload = tag.body.get(header.payload..).unwrap_or_default();
+            self.open_keyframes |= self.codec == FlvVideo::Avc && !has_idr_slice(payload);
         }
         self.bytes += tag.body.len() as u64;
     }
@@ -271,6 +329,13 @@ impl VideoSeen {
             Some(data) => side(data.width).zip(side(data.height)),
             None => None,
         }
+    }
+
+    /// Whether enough was seen of its key frames, or all that will be waited for.
+    fn has_keyframes(&self, wanted: Keyframes) -> bool {
+        let reached = |time: Duration| i64::try_from(time.as_millis()).is_ok_and(|time| self.span() >= time);
+        let seen = self.keyframes.len() >= 2 && reached(wanted.least);
+        seen || reached(wanted.most) || self.decoded.len() >= self.most_frames
     }
 
     /// Milliseconds of media seen.
@@ -329,6 +394,20 @@ impl VideoSeen {
         let span = u64::try_from(self.span()).ok().filter(|span| *span >= 500)?;
         Some(self.bytes * 8 * 1000 / span)
     }
+}
+
+/// Whether an access unit, as FLV has it (lengths of four bytes before NAL units), has a slice of an IDR picture.
+fn has_idr_slice(mut unit: &[u8]) -> bool {
+    while let Some((length, rest)) = unit.split_first_chunk::<4>() {
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        // nal_unit_type, ITU-T H.264, 7.4.1: 5 is a slice of an IDR picture, 1 one of another.
+        match rest.first().map(|header| header & 0x1f) {
+            Some(5) => return true,
+            Some(1) | None => return false,
+            Some(_) => unit = rest.get(length..).unwrap_or_default(),
+        }
+    }
+    false
 }
 
 /// How unlikely a rate is, given what was seen: its distance, and a little more for the rates of NTSC, which a third of a second

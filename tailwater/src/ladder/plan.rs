@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::bounds::{AudioRate, VideoRate, bounds};
+use super::passthrough::{Judgement, Terms, judge};
 use super::rate::{Rational, nearest_filling_rate, part_frames, part_rule_holds};
-use super::rung::{Format, LadderConfig, Passthrough, Rung, RungError, validate_rungs};
+use super::rung::{Format, LadderConfig, Rung, RungError, validate_rungs};
 use super::settings::{EncodeSettings, Encoder, encode_settings};
 use super::source::{AudioSource, SourceInfo, VideoCodec, VideoSource};
 use crate::transcode::capabilities::Capabilities;
@@ -30,6 +31,10 @@ pub struct Plan {
     pub key_rate: Option<Rational>,
     /// A segment starts at the first key frame at or after each multiple of this.
     pub segment: Duration,
+    /// EXT-X-TARGETDURATION that the segments need, seconds: more than the segment only where the source is copied.
+    pub target_duration: u32,
+    /// Media before this is decoded and not put out: an earlier session has it.
+    pub skip: Duration,
     /// Container time of session zero.
     pub origin: Duration,
     /// Fields are made frames before anything else.
@@ -38,6 +43,16 @@ pub struct Plan {
     pub decoder_threads: u32,
     /// What was left out or changed, each a sentence for the user.
     pub notes: Vec<String>,
+}
+
+impl Plan {
+    /// The source's own bits are the top rung: then all key frames are the source's.
+    pub fn copies(&self) -> bool {
+        let copied = |rendition: &PlannedRendition| {
+            rendition.video.as_ref().is_some_and(|video| video.action == VideoAction::Copy)
+        };
+        self.renditions.iter().any(copied)
+    }
 }
 
 /// One rendition: one pipe, one media playlist.
@@ -162,6 +177,8 @@ pub fn plan(source: &SourceInfo, config: &LadderConfig, caps: &Capabilities) -> 
         frame_rate: None,
         key_rate: None,
         segment: config.segment,
+        target_duration: u32::try_from(config.segment.as_secs()).unwrap_or(1).max(1),
+        skip: Duration::ZERO,
         origin: ORIGIN,
         deinterlace: source.video.as_ref().is_some_and(|video| video.interlaced),
         decoder_threads: decoder_threads(source, config, caps),
@@ -218,7 +235,7 @@ fn plan_video(
     }
     let source_rate = source_rate(plan, video, config);
     let rungs = fitting_rungs(plan, video, config);
-    let copy_top = may_copy(video, &rungs[0], config, source_rate);
+    let copy_top = plan_copy(plan, video, &rungs, source_rate, config, caps);
     let divisors: Vec<u32> = rungs.iter().map(|rung| rate_divisor(rung, source_rate, config)).collect();
     // Nothing is decoded faster than the fastest rung needs it.
     let slowest = divisors.iter().copied().fold(1, lcm);
@@ -226,48 +243,60 @@ fn plan_video(
     let key_rate = source_rate.divided(slowest);
     plan.key_rate = Some(key_rate);
     for (index, (rung, divisor)) in rungs.iter().zip(divisors).enumerate() {
-        let copy = index == 0 && copy_top;
-        let (width, height) = if copy { (video.width, video.height) } else { scaled(video, rung) };
         let frame_rate = source_rate.divided(divisor);
-        let encoder = Encoder::choose(rung, key_rate, config, caps)?;
-        let settings = encode_settings(rung, encoder, (width, height), frame_rate, config, caps);
-        plan.renditions.push(video_rendition(plan, rung, settings, copy, frame_rate, divisor, (width, height), config));
+        let (size, rates, action) = if index == 0 && copy_top {
+            ((video.width, video.height), copied_rates(video, rung), VideoAction::Copy)
+        } else {
+            let size = scaled(video, rung);
+            let encoder = Encoder::choose(rung, (!copy_top).then_some(key_rate), config, caps)?;
+            let settings = encode_settings(rung, encoder, size, frame_rate, config, caps);
+            let rates = Rates { bitrate: settings.bitrate, maxrate: settings.maxrate, bufsize: settings.bufsize };
+            (size, rates, VideoAction::Encode(settings))
+        };
+        let picture = PlannedVideo { width: size.0, height: size.1, frame_rate, rate_divisor: divisor, action };
+        plan.renditions.push(video_rendition(plan, rung, picture, rates, copy_top, config));
     }
     Ok(())
 }
 
-#[allow(clippy::too_many_arguments)]
+/// What bounds the bit rate of a rendition's pictures: bit/s, bit/s, bits.
+struct Rates {
+    bitrate: u64,
+    maxrate: u64,
+    bufsize: u64,
+}
+
+/// The source's average over a few seconds says little of its peaks: half as much again is what segments of a second
+/// reach where the rate control is not constant. What exceeds that is measured, and BANDWIDTH follows.
+fn copied_rates(video: &VideoSource, rung: &Rung) -> Rates {
+    let bitrate = video.bitrate.unwrap_or(rung.video_bitrate);
+    Rates { bitrate: bitrate * 11 / 10, maxrate: bitrate * 3 / 2, bufsize: 0 }
+}
+
 fn video_rendition(
     plan: &Plan,
     rung: &Rung,
-    settings: EncodeSettings,
-    copy: bool,
-    frame_rate: Rational,
-    rate_divisor: u32,
-    (width, height): (u32, u32),
+    picture: PlannedVideo,
+    rates: Rates,
+    copies: bool,
     config: &LadderConfig,
 ) -> PlannedRendition {
+    let frame_rate = picture.frame_rate;
     let muxed = plan.audio.filter(|_| config.format == Format::Ts);
     let parts = config.low_latency.then(|| part_frames(config.part_target, frame_rate));
     let video = VideoRate {
-        bitrate: settings.bitrate,
-        maxrate: settings.maxrate,
-        bufsize: settings.bufsize,
+        bitrate: rates.bitrate,
+        maxrate: rates.maxrate,
+        bufsize: rates.bufsize,
         frame_rate,
-        fragment_frames: parts.unwrap_or(1),
+        fragment_frames: parts.filter(|_| !copies).unwrap_or(1),
         tables_at_frames: config.low_latency,
     };
     let audio = muxed.map(|audio| AudioRate { bitrate: audio.bitrate, sample_rate: audio.sample_rate });
     let (bandwidth_bound, average_bound) = bounds(config.format, config.segment, Some(video), audio);
     PlannedRendition {
         name: rung.name.clone(),
-        video: Some(PlannedVideo {
-            width,
-            height,
-            frame_rate,
-            rate_divisor,
-            action: if copy { VideoAction::Copy } else { VideoAction::Encode(settings) },
-        }),
+        video: Some(picture),
         audio: muxed.is_some(),
         part_frames: parts,
         frame_duration: frame_rate.frame_duration(),
@@ -357,18 +386,24 @@ fn lcm(a: u32, b: u32) -> u32 {
     a / u32::try_from(divisor).unwrap_or(1) * b
 }
 
-/// Whether the source's own bits may be the top rung.
-fn may_copy(video: &VideoSource, top: &Rung, config: &LadderConfig, rate: Rational) -> bool {
-    let same = video.codec == VideoCodec::H264 && top.codec == VideoCodec::H264 && !video.interlaced;
-    let keys_often = video.keyframe_interval.is_some_and(|interval| interval <= config.segment);
-    let size = video.short_side() <= top.height && video.width.is_multiple_of(2) && video.height.is_multiple_of(2);
-    let rate_fits = !config.low_latency || part_rule_holds(config.part_target, rate);
-    let affordable = video.bitrate.is_some_and(|bitrate| bitrate <= top.video_bitrate * 3 / 2);
-    match config.passthrough {
-        Passthrough::Never => false,
-        Passthrough::Always => same,
-        Passthrough::Auto => {
-            same && keys_often && size && rate_fits && affordable && video.constant_rate && !video.b_frames
+/// Whether the source's own bits are the top rung; then its key frames say how long segments are.
+fn plan_copy(
+    plan: &mut Plan,
+    video: &VideoSource,
+    rungs: &[Rung],
+    rate: Rational,
+    config: &LadderConfig,
+    caps: &Capabilities,
+) -> bool {
+    match judge(video, Terms { rungs, rate, audio: plan.audio.is_some(), config, caps }) {
+        Judgement::Copied { segment, target } => {
+            (plan.segment, plan.target_duration) = (segment, target);
+            true
+        }
+        Judgement::Encoded => false,
+        Judgement::Refused(why) => {
+            plan.notes.push(format!("the source is not copied: {why}"));
+            false
         }
     }
 }

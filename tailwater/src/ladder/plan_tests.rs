@@ -5,7 +5,7 @@ use std::time::Duration;
 use rstest::rstest;
 
 use super::*;
-use crate::ladder::rung::{EncoderChoice, default_rungs};
+use crate::ladder::rung::{EncoderChoice, Passthrough, default_rungs};
 use crate::transcode::capabilities::{Hardware, Version};
 
 fn h264(width: u32, height: u32, rate: f64) -> SourceInfo {
@@ -244,31 +244,174 @@ fn encoders_are_taken_when_there_and_missed_by_name() {
     assert!(matches!(error, PlanError::NoEncoder { .. }), "{error}");
 }
 
-#[test]
-fn the_source_is_copied_when_it_may_be() {
-    let mut source = h264(1920, 1080, 30.0);
+/// A source that `auto` copies.
+fn fit(width: u32, height: u32, rate: f64) -> SourceInfo {
+    let mut source = h264(width, height, rate);
     let video = source.video.as_mut().unwrap();
     video.keyframe_interval = Some(Duration::from_secs(1));
     video.bitrate = Some(6_000_000);
-    let copied = |source: &SourceInfo, passthrough| {
-        let plan = planned(source, &LadderConfig { passthrough, ..config() });
-        plan.renditions[0].video.as_ref().unwrap().action == VideoAction::Copy
+    source
+}
+
+fn asked(passthrough: Passthrough) -> LadderConfig {
+    LadderConfig { passthrough, ..config() }
+}
+
+/// The plan of a source that is fit but for this, and what it says of it.
+fn changed(config: &LadderConfig, change: impl FnOnce(&mut VideoSource)) -> (Plan, String) {
+    let mut source = fit(1920, 1080, 30.0);
+    change(source.video.as_mut().unwrap());
+    let plan = planned(&source, config);
+    let notes = plan.notes.join("; ");
+    (plan, notes)
+}
+
+#[test]
+fn a_fit_source_is_the_top_rung() {
+    insta::assert_snapshot!(table(&planned(&fit(1920, 1080, 60.0), &asked(Passthrough::Auto))));
+    assert!(!planned(&fit(1920, 1080, 60.0), &asked(Passthrough::Never)).copies());
+}
+
+type Change = fn(&mut VideoSource);
+
+#[test]
+fn what_auto_does_not_copy_is_said() {
+    let cases: [(Change, &str); 12] = [
+        (|video| video.codec = VideoCodec::Other("VP6".into()), "it is VP6"),
+        (|video| video.codec_string = Some("avc1.6E0028".into()), "8 bits"),
+        (|video| video.interlaced = true, "interlaced"),
+        (|video| video.open_keyframes = true, "no IDR"),
+        (|video| video.keyframe_interval = Some(Duration::from_secs(2)), "2.00 s apart: one a second"),
+        (|video| video.keyframe_interval = Some(Duration::from_millis(900)), "segments of up to 1.80 s"),
+        (|video| video.constant_rate = false, "frame rate is not constant"),
+        (|video| video.b_frames = true, "B-frames"),
+        (|video| video.bitrate = Some(20_000_000), "20000 kbit/s"),
+        (|video| video.bitrate = None, "bit rate is not known"),
+        (|video| (video.width, video.height) = (3840, 2160), "larger than rung 1080p"),
+        (|video| video.frame_rate = Some(12.0), "does not fill the parts"),
+    ];
+    for (change, words) in cases {
+        let (plan, notes) = changed(&asked(Passthrough::Auto), change);
+        assert!(!plan.copies(), "{words}");
+        assert!(notes.contains("the source is not copied: ") && notes.contains(words), "{notes}");
+        assert_eq!((plan.segment, plan.target_duration), (Duration::from_secs(1), 1));
+    }
+}
+
+#[test]
+fn auto_says_nothing_before_it_has_seen_key_frames() {
+    let (plan, notes) = changed(&asked(Passthrough::Auto), |video| video.keyframe_interval = None);
+    assert_eq!((plan.copies(), notes.as_str()), (false, ""));
+}
+
+#[rstest]
+#[case(30.0, 1000)]
+#[case(29.97, 1001)]
+#[case(60.0, 500)]
+#[case(25.0, 400)]
+#[case(50.0, 600)]
+fn auto_copies_key_frames_whose_segments_round_to_a_second(#[case] rate: f64, #[case] millis: u64) {
+    let (plan, notes) = changed(&asked(Passthrough::Auto), |video| {
+        (video.frame_rate, video.keyframe_interval) = (Some(rate), Some(Duration::from_millis(millis)));
+    });
+    assert!(plan.copies(), "{notes}");
+    assert_eq!(plan.target_duration, 1);
+}
+
+#[test]
+fn always_copies_more_and_its_target_duration_is_the_spacing_rounded_up() {
+    let always = asked(Passthrough::Always);
+    for (millis, target) in [(1000, 1), (1900, 2), (2000, 2), (2002, 2), (4800, 5), (10_000, 10)] {
+        let (plan, notes) = changed(&always, |video| {
+            video.keyframe_interval = Some(Duration::from_millis(millis));
+            (video.width, video.height, video.bitrate, video.b_frames) = (2560, 1440, Some(20_000_000), true);
+        });
+        assert!(plan.copies(), "{notes}");
+        assert_eq!((plan.target_duration, plan.segment), (target, Duration::from_secs(1)), "{millis}");
+    }
+    for (interval, words) in
+        [(Some(Duration::from_secs(11)), "10 s at most"), (None, "no second key frame within 10 s")]
+    {
+        let (plan, notes) = changed(&always, |video| video.keyframe_interval = interval);
+        assert!(!plan.copies() && notes.contains(words), "{notes}");
+        assert_eq!(plan.target_duration, 1);
+    }
+    let (plan, notes) = changed(&always, |video| video.constant_rate = false);
+    assert!(!plan.copies() && notes.contains("parts of low latency"), "{notes}");
+    let (plan, _) = changed(&LadderConfig { low_latency: false, ..always }, |video| video.constant_rate = false);
+    assert!(plan.copies());
+}
+
+/// Sound is cut by the clock there, and numbers have to mean the same time in all playlists.
+#[test]
+fn in_cmaf_the_key_frames_of_a_copied_source_lie_on_whole_seconds() {
+    let cmaf = LadderConfig { format: Format::Cmaf, ..asked(Passthrough::Always) };
+    let segment = |rate: f64, millis: u64, audio: bool| {
+        let mut source = fit(1920, 1080, rate);
+        source.video.as_mut().unwrap().keyframe_interval = Some(Duration::from_millis(millis));
+        source.audio = source.audio.filter(|_| audio);
+        let plan = planned(&source, &cmaf);
+        plan.copies().then_some((plan.segment, plan.target_duration))
     };
-    assert!(copied(&source, Passthrough::Auto) && !copied(&source, Passthrough::Never));
-    let with = |change: fn(&mut VideoSource)| {
-        let mut changed = source.clone();
-        change(changed.video.as_mut().unwrap());
-        copied(&changed, Passthrough::Auto)
+    let seconds = Duration::from_secs;
+    assert_eq!(segment(30.0, 500, true), Some((seconds(1), 1)));
+    assert_eq!(segment(30.0, 2000, true), Some((seconds(2), 2)));
+    assert_eq!((segment(29.97, 1001, true), segment(30.0, 1500, true)), (None, None));
+    assert_eq!(segment(29.97, 2002, false), Some((seconds(1), 2)));
+}
+
+#[test]
+fn a_rung_that_cannot_follow_or_is_capped_keeps_the_source_from_being_copied() {
+    let mut source = fit(1920, 1080, 60.0);
+    let mut capped = asked(Passthrough::Always);
+    capped.rungs[0].max_frame_rate = Some(30.0);
+    let plan = planned(&source, &capped);
+    assert!(!plan.copies() && plan.notes[0].contains("capped at 30"), "{:?}", plan.notes);
+    source.video.as_mut().unwrap().frame_rate = Some(30.0);
+    assert!(planned(&source, &capped).copies());
+
+    let mut with_av1 = LadderConfig { format: Format::Cmaf, ..asked(Passthrough::Always) };
+    with_av1.rungs[2].codec = VideoCodec::Av1;
+    let encoder = |plan: &Plan| match &plan.renditions[2].video.as_ref().unwrap().action {
+        VideoAction::Encode(settings) => settings.encoder,
+        VideoAction::Copy => panic!("not the top rung"),
     };
-    assert!(!with(|video| video.keyframe_interval = Some(Duration::from_secs(2))));
-    assert!(!with(|video| video.keyframe_interval = None));
-    assert!(!with(|video| video.constant_rate = false));
-    assert!(!with(|video| video.b_frames = true));
-    assert!(!with(|video| video.bitrate = Some(20_000_000)));
-    assert!(!with(|video| (video.width, video.height) = (3840, 2160)));
-    let mut sparse = source.clone();
-    sparse.video.as_mut().unwrap().keyframe_interval = Some(Duration::from_secs(4));
-    assert!(copied(&sparse, Passthrough::Always));
+    let plan = planned(&source, &with_av1);
+    assert_eq!((plan.copies(), encoder(&plan)), (true, Encoder::Aom), "SVT does not get the source's key frames");
+    let mut caps = Capabilities::typical(2);
+    caps.encoders.retain(|name| name != "libaom-av1");
+    let plan = super::plan(&source, &with_av1, &caps).unwrap();
+    assert_eq!((plan.copies(), encoder(&plan)), (false, Encoder::SvtAv1));
+    assert!(plan.notes[0].contains("libaom-av1"), "{:?}", plan.notes);
+}
+
+#[rstest]
+#[case(60.0, "30")]
+#[case(50.0, "25")]
+#[case(59.94, "30000/1001")]
+fn a_frame_rate_cap_halves_beside_a_copied_rung_too(#[case] source: f64, #[case] expected: &str) {
+    let mut config = asked(Passthrough::Auto);
+    config.rungs[1].max_frame_rate = Some(30.0);
+    let plan = planned(&fit(1920, 1080, source), &config);
+    let rates: Vec<String> =
+        plan.renditions.iter().map(|rendition| rendition.video.as_ref().unwrap().frame_rate.to_string()).collect();
+    let full = Rational::snap(source).unwrap().to_string();
+    assert!(plan.copies());
+    assert_eq!(rates, [full.as_str(), expected, full.as_str()]);
+}
+
+#[test]
+fn the_bandwidth_of_a_copied_rung_comes_from_the_source() {
+    for format in [Format::Ts, Format::Cmaf] {
+        let config = LadderConfig { format, ..asked(Passthrough::Auto) };
+        for bitrate in [1_000_000, 7_000_000] {
+            let mut source = fit(1920, 1080, 30.0);
+            source.video.as_mut().unwrap().bitrate = Some(bitrate);
+            let top = &planned(&source, &config).renditions[0];
+            assert!((bitrate * 11 / 10..bitrate * 2).contains(&top.average_bound), "{top:?}");
+            assert!((bitrate * 3 / 2..bitrate * 5 / 2).contains(&top.bandwidth_bound), "{top:?}");
+        }
+    }
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub const DEFAULT_PART_TARGET: Duration = Duration::from_micros(213_400);
 pub const AUTO_PRESET: &str = "auto";
 /// Segments start at each multiple of this, in media time.
 pub const DEFAULT_SEGMENT: Duration = Duration::from_secs(1);
+/// Key frames of a source further apart than this make no segments: it is encoded, whatever was asked for.
+pub const LONGEST_COPIED_SEGMENT: Duration = Duration::from_secs(10);
 
 /// More rungs than this are a mistake, not a ladder.
 const MAX_RUNGS: usize = 8;
@@ -105,12 +107,14 @@ pub enum EncoderChoice {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Passthrough {
-    /// When its codec, size, constant rate and key frames allow it.
+    /// When its codec, size, constant rate, bit rate and key frames (one a second, for five seconds) allow it. It
+    /// begins encoded, so that nobody waits for the judgement.
     Auto,
     /// Never: every rung is encoded.
     #[default]
     Never,
-    /// Whatever its key frames; the target duration then follows them.
+    /// Whatever its size, bit rate and B-frames, with key frames up to ten seconds apart; the target duration then
+    /// follows them, and a livestream begins with its second key frame.
     Always,
 }
 
@@ -136,6 +140,16 @@ pub struct LadderConfig {
     pub passthrough: Passthrough,
     /// x264 preset of all rungs that name none themselves, or `auto`; `None` is the tuned setting.
     pub preset: Option<String>,
+}
+
+impl LadderConfig {
+    /// The longest that a segment's target duration may become.
+    pub fn longest_target(&self) -> Duration {
+        match self.passthrough {
+            Passthrough::Always => LONGEST_COPIED_SEGMENT.max(self.segment),
+            Passthrough::Auto | Passthrough::Never => self.segment,
+        }
+    }
 }
 
 impl Default for LadderConfig {

@@ -36,13 +36,14 @@ impl Encoder {
         }
     }
 
-    /// The encoder for a rung on this machine.
+    /// The encoder for a rung on this machine. Key frames lie on frames of `key_rate`, or, where it is `None`, wherever
+    /// the source has them.
     ///
     /// # Errors
     /// [`PlanError::NoEncoder`] and [`PlanError::HardwareMissing`]: nothing is replaced silently.
     pub fn choose(
         rung: &Rung,
-        key_rate: Rational,
+        key_rate: Option<Rational>,
         config: &LadderConfig,
         caps: &Capabilities,
     ) -> Result<Self, PlanError> {
@@ -52,7 +53,7 @@ impl Encoder {
             VideoCodec::H264 => Self::choose_h264(config, caps)?.ok_or_else(|| missing("libx264")),
             VideoCodec::Hevc => first(&[Self::X265]).ok_or_else(|| missing("libx265")),
             // FFmpeg 5.1 does not hand forced key frames on to SVT: it serves where they are evenly spaced.
-            VideoCodec::Av1 if frames_a_segment(key_rate, config.segment).is_some() => {
+            VideoCodec::Av1 if key_rate.is_some_and(|rate| frames_a_segment(rate, config.segment).is_some()) => {
                 first(&[Self::SvtAv1, Self::Aom]).ok_or_else(|| missing("libsvtav1 or libaom-av1"))
             }
             VideoCodec::Av1 => first(&[Self::Aom]).ok_or_else(|| missing("libaom-av1, at this frame rate")),

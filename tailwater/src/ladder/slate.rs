@@ -1,5 +1,7 @@
 //! The plan of a lost session with every rung encoded: for a picture that takes the source's place.
 
+use std::time::Duration;
+
 use super::plan::{Plan, PlanError, VideoAction};
 use super::rung::LadderConfig;
 use super::settings::{Encoder, encode_settings};
@@ -14,6 +16,7 @@ pub fn slate_plan(lost: &Plan, config: &LadderConfig, caps: &Capabilities) -> Re
     let mut plan = lost.clone();
     plan.deinterlace = false;
     plan.decoder_threads = 1;
+    plan.skip = Duration::ZERO;
     plan.notes.clear();
     let key_rate = plan.key_rate;
     for rendition in &mut plan.renditions {
@@ -21,7 +24,7 @@ pub fn slate_plan(lost: &Plan, config: &LadderConfig, caps: &Capabilities) -> Re
         // A source below every rung is a rung of its own, made like the lowest.
         let named = config.rungs.iter().find(|rung| rung.name == rendition.name);
         let Some(rung) = named.or(config.rungs.last()) else { continue };
-        let encoder = Encoder::choose(rung, key_rate.unwrap_or(video.frame_rate), config, caps)?;
+        let encoder = Encoder::choose(rung, key_rate.or(Some(video.frame_rate)), config, caps)?;
         let size = (video.width, video.height);
         video.action = VideoAction::Encode(encode_settings(rung, encoder, size, video.frame_rate, config, caps));
     }
@@ -38,7 +41,7 @@ mod tests {
         let caps = Capabilities::typical(2);
         let config = LadderConfig { passthrough: Passthrough::Always, ..LadderConfig::default() };
         // Larger than the rung it is copied as.
-        let video = VideoSource { interlaced: false, ..VideoSource::h264(2560, 1440, 30.0) };
+        let video = VideoSource { keyframe_interval: Some(config.segment), ..VideoSource::h264(2560, 1440, 30.0) };
         let source = SourceInfo { video: Some(video), audio: Some(AudioSource::aac()) };
         let lost = plan(&source, &config, &caps).unwrap();
         let slate = slate_plan(&lost, &config, &caps).unwrap();

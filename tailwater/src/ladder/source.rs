@@ -31,7 +31,7 @@ pub struct VideoSource {
     pub constant_rate: bool,
     /// Fields, not frames: must be deinterlaced.
     pub interlaced: bool,
-    /// Longest distance between two key frames that the probe saw. `None`: fewer than two were seen.
+    /// Longest distance between two key frames that was seen. `None`: fewer than two were seen.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_seconds")]
     pub keyframe_interval: Option<Duration>,
     /// Bits a second, measured or announced.
@@ -42,6 +42,9 @@ pub struct VideoSource {
     pub codec_string: Option<String>,
     /// The source has B-frames (its composition times differ from its decoding times).
     pub b_frames: bool,
+    /// A key frame was seen that is no IDR picture: what follows it may need pictures from before it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub open_keyframes: bool,
 }
 
 impl VideoSource {
@@ -56,8 +59,9 @@ impl VideoSource {
             interlaced: false,
             keyframe_interval: None,
             bitrate: None,
-            codec_string: None,
+            codec_string: Some("avc1.640028".to_owned()),
             b_frames: false,
+            open_keyframes: false,
         }
     }
 

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
 use hls::time::MediaTime;
-use rtmp::flv::{FlvTag, FlvWriter, TagKind};
+use rtmp::flv::{FlvTag, FlvWriter, PacketKind, TagKind, VideoHeader};
 
+use super::keyframes::{KeyframeWatch, TooLate};
 use super::session::Session;
 use crate::ingest::source::{StampedTag, TagRole};
 use crate::ingest::timeline::{Event, Planned, Timeline};
@@ -23,6 +24,8 @@ pub(super) enum FeedEvent {
     Dropped,
     /// The source is not what the session was planned for any more.
     Changed(&'static str),
+    /// The source is copied, and with this picture a segment would become too long. FFmpeg did not get it.
+    Late(TooLate),
 }
 
 /// The input of one session.
@@ -40,6 +43,10 @@ pub(super) struct Feed {
     /// Tags were dropped: nothing goes on before the next keyframe.
     dropping: bool,
     has_video: bool,
+    /// Where the source is copied.
+    keyframes: Option<KeyframeWatch>,
+    /// Media before this is not put out. Milliseconds.
+    skip: i64,
 }
 
 impl Feed {
@@ -54,7 +61,19 @@ impl Feed {
             arrivals: VecDeque::new(),
             dropping: false,
             has_video,
+            keyframes: None,
+            skip: 0,
         }
+    }
+
+    /// Key frames have to come in time: the source is copied.
+    pub(super) fn watch(&mut self, keyframes: KeyframeWatch) {
+        self.keyframes = Some(keyframes);
+    }
+
+    /// FFmpeg puts out nothing before this.
+    pub(super) fn skip(&mut self, skip: Duration) {
+        self.skip = i64::try_from(skip.as_millis()).unwrap_or(0);
     }
 
     /// Repairs a tag and hands it to FFmpeg.
@@ -71,6 +90,9 @@ impl Feed {
         let is_keyframe = tag.role == TagRole::Keyframe;
         let repaired = self.timeline.handle(since, tag.tag);
         for fixed in &repaired {
+            if let Err(late) = self.admit(fixed) {
+                return FeedEvent::Late(late);
+            }
             let written = self.write(fixed, tag.wall, session);
             if is_keyframe && fixed.kind == TagKind::Video {
                 self.keyframe = Some(self.media);
@@ -81,6 +103,14 @@ impl Feed {
             }
         }
         self.take_events()
+    }
+
+    fn admit(&mut self, tag: &FlvTag) -> Result<(), TooLate> {
+        let Some(keyframes) = self.keyframes.as_mut().filter(|_| tag.kind == TagKind::Video) else { return Ok(()) };
+        let header = VideoHeader::parse(&tag.body).filter(|header| header.packet == PacketKind::Frames);
+        let Some(header) = header else { return Ok(()) };
+        let decoded = unwrapped(self.media, tag.timestamp);
+        keyframes.admit(decoded + i64::from(header.composition_time), header.keyframe)
     }
 
     fn take_events(&mut self) -> FeedEvent {
@@ -102,8 +132,7 @@ impl Feed {
 
     fn write(&mut self, tag: &FlvTag, wall: SystemTime, session: &Session) -> bool {
         if tag.kind == TagKind::Video || !self.has_video {
-            // FLV's clock wraps after 49.7 days; a session may last longer.
-            self.media += i64::from(tag.timestamp.wrapping_sub(self.media as u32) as i32);
+            self.media = unwrapped(self.media, tag.timestamp);
             self.arrivals.push_back((self.media * 1_000_000, wall));
             if self.arrivals.len() > ARRIVALS {
                 self.arrivals.pop_front();
@@ -112,32 +141,36 @@ impl Feed {
         session.feed(self.writer.write(tag))
     }
 
-    /// The newest media of the session.
+    /// The newest media of the session, on the clock of what is put out.
     pub(super) fn fed(&self) -> MediaTime {
-        MediaTime(self.media * 1_000_000)
+        MediaTime((self.media - self.skip) * 1_000_000)
     }
 
     /// The newest keyframe of the session.
     pub(super) fn newest_keyframe(&self) -> Option<MediaTime> {
-        self.keyframe.map(|media| MediaTime(media * 1_000_000))
+        self.keyframe.map(|media| MediaTime((media - self.skip) * 1_000_000))
     }
 
-    /// When the first media of the session reached us, or would have, had the encoder not held its first frames back:
+    /// When the first media that the session puts out reached us, or would have, had the encoder not held its first frames back:
     /// encoders start with a burst, and the frame that is least late tells best when time zero was.
     pub(super) fn anchor(&self) -> Option<SystemTime> {
-        self.arrivals
-            .iter()
-            .filter_map(|(media, wall)| wall.checked_sub(Duration::from_nanos((*media).max(0) as u64)))
-            .min()
+        let zero = |(media, wall): &(i64, SystemTime)| wall.checked_sub(Duration::from_nanos((*media).max(0) as u64));
+        let skipped = Duration::from_millis(self.skip.unsigned_abs());
+        self.arrivals.iter().filter_map(zero).min().map(|zero| zero + skipped)
     }
 
     /// When the media at `time` reached us.
     pub(super) fn arrival_of(&mut self, time: MediaTime) -> Option<SystemTime> {
         // A frame of tolerance: the container's clock and FLV's milliseconds round differently.
-        let from = time.0 - Duration::from_millis(2).as_nanos() as i64;
+        let from = time.0 + self.skip * 1_000_000 - Duration::from_millis(2).as_nanos() as i64;
         while self.arrivals.front().is_some_and(|(media, _)| *media < from) && self.arrivals.len() > 1 {
             self.arrivals.pop_front();
         }
         self.arrivals.front().filter(|(media, _)| *media >= from).map(|(_, wall)| *wall)
     }
+}
+
+/// FLV's clock wraps after 49.7 days; a session may last longer.
+fn unwrapped(last: i64, timestamp: u32) -> i64 {
+    last + i64::from(timestamp.wrapping_sub(last as u32) as i32)
 }

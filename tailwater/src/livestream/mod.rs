@@ -2,11 +2,13 @@
 //!
 //! - [`Registry`]: the livestreams of this process; [`types`]: what it and the API say to each other; [`StateFile`]: what
 //!   is taken up again after a restart.
-//! - `task`: the life of one livestream. `session`: one run of FFmpeg for it; `feed`: what FFmpeg is given.
+//! - `task`: the life of one livestream. `session`: one run of FFmpeg for it; `feed`: what FFmpeg is given, with
+//!   `keyframes` watched where the source is copied.
 //! - [`packager`]: numbers and playlists, pure; `multivariants`: the multivariant playlists.
 //! - [`LiveWindow`]: the newest media in memory; `view`: how the origin sees it.
 
 mod feed;
+mod keyframes;
 mod live_window;
 mod multivariants;
 pub mod name;

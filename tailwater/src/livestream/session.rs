@@ -18,7 +18,7 @@ use crate::transcode::{Exit, Handle, Progress, Running};
 
 /// What a read from a pipe can bring at most.
 const READ: usize = 256 << 10;
-/// Tags that may wait for FFmpeg to read them: about five seconds.
+/// Tags that may wait for FFmpeg to read them, beside those a session begins with: about five seconds.
 const FEED: usize = 512;
 /// Events that may wait for the livestream's task.
 const EVENTS: usize = 256;
@@ -51,10 +51,10 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Feeds and reads a running FFmpeg.
-    pub(super) fn start(running: Running, plan: &Plan) -> Self {
+    /// Feeds and reads a running FFmpeg, which gets `first` tags at once.
+    pub(super) fn start(running: Running, plan: &Plan, first: usize) -> Self {
         let Running { stdin, outputs, progress, handle } = running;
-        let (feed, feed_end) = mpsc::channel(FEED);
+        let (feed, feed_end) = mpsc::channel(FEED + first);
         let (events_end, events) = mpsc::channel(EVENTS);
         let handle = Arc::new(handle);
         let (exit_end, exit) = watch::channel(None);

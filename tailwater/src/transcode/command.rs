@@ -88,6 +88,10 @@ fn global(args: &mut Args, plan: &Plan, descriptors: Descriptors) {
         // A slice-threaded scaler waits for its slowest thread, and the graph runs beside the encoders anyway.
         args.pair("-filter_complex_threads", 1);
     }
+    if plan.copies() {
+        // Copied packets keep their milliseconds; by default they are put on a grid of what is guessed to be the rate.
+        args.pair("-copytb", 1);
+    }
 }
 
 /// Sequence headers come first in the FLV and its header names the tracks, so that nothing has to be probed: with this
@@ -117,6 +121,9 @@ fn settings(video: &PlannedVideo) -> Option<&EncodeSettings> {
 }
 
 /// One graph: an even frame grid from time zero, then each rung from the nearest one above that it can be made of.
+///
+/// Where the source is copied, every frame keeps its time, so that all rungs have the copied one's to the millisecond, and
+/// every key frame stays, where `fps` and `framestep` may leave it out.
 fn filter_graph(plan: &Plan) -> String {
     let encoded: Vec<(usize, &PlannedVideo)> = plan
         .renditions
@@ -137,10 +144,18 @@ fn filter_graph(plan: &Plan) -> String {
     let children = |parent: Option<usize>| parents.iter().filter(|of| **of == parent).count();
 
     let mut graph = String::from("[0:v:0]");
+    if !plan.skip.is_zero() {
+        // Half a frame of tolerance: milliseconds round.
+        let (skip, half) = (plan.skip.as_secs_f64(), 0.5 / rate.as_f64());
+        let _ = write!(graph, "trim=start={:.6},setpts=PTS-{skip:.6}/TB,", (skip - half).max(0.0));
+    }
     if plan.deinterlace {
         graph.push_str("bwdif=mode=send_frame:parity=auto:deint=all,");
     }
-    let _ = write!(graph, "fps={rate}:start_time=0:round=near,format=yuv420p");
+    if !plan.copies() {
+        let _ = write!(graph, "fps={rate}:start_time=0:round=near,");
+    }
+    graph.push_str("format=yuv420p");
     fan_out(&mut graph, "s", children(None), None);
     let mut taken = vec![0; encoded.len() + 1];
     for (place, (index, video)) in encoded.iter().enumerate() {
@@ -150,8 +165,12 @@ fn filter_graph(plan: &Plan) -> String {
         let _ = write!(graph, ";[{name}{}]", taken[slot]);
         taken[slot] += 1;
         let parent_divisor = parent.map_or(1, |parent| encoded[parent].1.rate_divisor);
-        if video.rate_divisor > parent_divisor {
-            let _ = write!(graph, "framestep={},", video.rate_divisor / parent_divisor);
+        let step = video.rate_divisor / parent_divisor;
+        if step > 1 && plan.copies() {
+            // Counted from each key frame on.
+            let _ = write!(graph, "select='if(key,1,gte(n-prev_selected_n,{step}))',");
+        } else if step > 1 {
+            let _ = write!(graph, "framestep={step},");
         }
         let _ = write!(graph, "scale={}:{}:flags=bicubic,setsar=1", video.width, video.height);
         fan_out(&mut graph, &format!("r{index}x"), children(Some(place)), Some(&output_label(*index, video)));
@@ -189,7 +208,7 @@ fn ts_outputs(args: &mut Args, plan: &Plan, descriptors: Descriptors) {
         }
     }
     if let Some(audio) = &plan.audio {
-        encode_audio(args, audio);
+        encode_audio(args, plan, audio);
     }
     // The tee counts in the encoder's time base, in which 10 s need not exist (1001/30000): its outputs add the origin,
     // and what lies before zero (AAC priming) must pass it unshifted.
@@ -247,19 +266,22 @@ fn cmaf_outputs(args: &mut Args, plan: &Plan, descriptors: Descriptors) {
         let fragment = match &rendition.video {
             Some(video) => {
                 map_video(args, plan, index, video, "v:0");
-                rendition.part_frames.map(|frames| fragment_duration(frames, video.frame_rate))
+                let parts = rendition.part_frames.filter(|_| !plan.copies());
+                parts.map(|frames| fragment_duration(frames, video.frame_rate))
             }
             None => {
                 if let Some(audio) = &plan.audio {
-                    encode_audio(args, audio);
+                    encode_audio(args, plan, audio);
                 }
                 None
             }
         };
         args.pair("-output_ts_offset", plan.origin.as_secs_f64()).pair("-flush_packets", 1);
         let mut flags = String::from("+cmaf+delay_moov+skip_trailer+frag_discont");
-        // Audio is cut at the frame after each second, so each is a fragment; video at key frames and full parts.
-        flags.push_str(if rendition.video.is_some() { "+frag_keyframe" } else { "+frag_every_frame" });
+        // Audio is cut at the frame after each second, so each is a fragment; video at key frames and full parts. The
+        // key frames of a copied source come when they like: parts are then counted out in frames.
+        let counted = plan.copies() && rendition.part_frames.is_some();
+        flags.push_str(if rendition.video.is_none() || counted { "+frag_every_frame" } else { "+frag_keyframe" });
         if let Some(fragment) = fragment {
             args.pair("-frag_duration", fragment.as_micros());
         }
@@ -274,11 +296,16 @@ fn fragment_duration(frames: u32, rate: Rational) -> Duration {
     Duration::from_secs_f64((f64::from(frames) - 0.5) / rate.as_f64())
 }
 
-fn encode_audio(args: &mut Args, audio: &PlannedAudio) {
+fn encode_audio(args: &mut Args, plan: &Plan, audio: &PlannedAudio) {
     args.flags(&["-map", "0:a:0", "-c:a", "aac"]);
     args.pair("-b:a", audio.bitrate).pair("-ar", audio.sample_rate).pair("-ac", audio.channels);
     // Fills what is missing, also before the first sample, and trims what overlaps.
-    args.flags(&["-af", "aresample=async=1:first_pts=0"]);
+    let mut filters = String::from("aresample=async=1:first_pts=0");
+    if !plan.skip.is_zero() {
+        let skip = plan.skip.as_secs_f64();
+        filters = format!("atrim=start={skip:.6},asetpts=PTS-{skip:.6}/TB,{filters}");
+    }
+    args.pair("-af", filters);
 }
 
 /// Maps one rung and says how it is encoded; `spec` is its stream within the output.
@@ -293,6 +320,10 @@ fn map_video(args: &mut Args, plan: &Plan, index: usize, video: &PlannedVideo, s
     args.pair("-map", format!("[v{index}]"));
     args.pair(format!("-c:{spec}"), settings.encoder.name());
     args.pair(format!("-fps_mode:{spec}"), "passthrough");
+    if plan.copies() {
+        // Else the encoder's clock counts frames of a guessed rate.
+        args.pair(format!("-enc_time_base:{spec}"), "1:1000");
+    }
     args.pair(format!("-force_key_frames:{spec}"), key_frames(plan, video));
     args.pair(format!("-b:{spec}"), settings.bitrate);
     // SVT takes no peak beside a constant rate.
@@ -321,7 +352,7 @@ fn encoder_options(args: &mut Args, plan: &Plan, settings: &EncodeSettings, rate
             option("forced-idr", "1");
             option(
                 "x264-params",
-                &parameters(&["keyint=infinite", "min-keyint=1", "scenecut=0", "open-gop=0"], settings),
+                &parameters(&["keyint=infinite", "min-keyint=1", "scenecut=0", "open-gop=0"], plan, rate, settings),
             );
         }
         Encoder::X265 => {
@@ -332,13 +363,13 @@ fn encoder_options(args: &mut Args, plan: &Plan, settings: &EncodeSettings, rate
             option("tag", "hvc1");
             option("forced-idr", "1");
             let fixed = ["keyint=-1", "min-keyint=1", "scenecut=0", "open-gop=0", "log-level=warning"];
-            option("x265-params", &parameters(&fixed, settings));
+            option("x265-params", &parameters(&fixed, plan, rate, settings));
         }
         Encoder::SvtAv1 => {
             let structure = if low_latency { "pred-struct=1:rc=2" } else { "pred-struct=2:rc=1" };
             let interval = frames_a_segment(rate, plan.segment).unwrap_or(9999);
             option("g", &interval.to_string());
-            option("svtav1-params", &parameters(&["scd=0", structure], settings));
+            option("svtav1-params", &parameters(&["scd=0", structure], plan, rate, settings));
         }
         Encoder::Aom => {
             option("cpu-used", &settings.preset);
@@ -371,9 +402,11 @@ fn hardware_options(hardware: Hardware, low_latency: bool, option: &mut impl FnM
     }
 }
 
-fn parameters(fixed: &[&str], settings: &EncodeSettings) -> String {
+fn parameters(fixed: &[&str], plan: &Plan, rate: Rational, settings: &EncodeSettings) -> String {
+    // The rate control of x264 and x265 takes its clock for the frame rate unless it is told.
+    let told = plan.copies().then(|| format!("fps={rate}"));
     let tuning = settings.tuning.iter().map(|(key, value)| format!("{key}={value}"));
-    fixed.iter().map(|entry| (*entry).to_owned()).chain(tuning).collect::<Vec<_>>().join(":")
+    fixed.iter().map(|entry| (*entry).to_owned()).chain(told).chain(tuning).collect::<Vec<_>>().join(":")
 }
 
 /// The frames that must be key frames: the first at or after each multiple of the segment duration, counted in frames
@@ -381,7 +414,7 @@ fn parameters(fixed: &[&str], settings: &EncodeSettings) -> String {
 ///
 /// Frame `n` of a rung lies at `n * den / num` seconds; the next boundary is `n_forced` segments.
 fn key_frames(plan: &Plan, video: &PlannedVideo) -> String {
-    if plan.renditions.iter().filter_map(|rendition| rendition.video.as_ref()).any(|video| settings(video).is_none()) {
+    if plan.copies() {
         return "source".to_owned();
     }
     let rate = video.frame_rate;

@@ -71,10 +71,39 @@ fn audio_only() {
     insta::assert_snapshot!(text(&source, &LadderConfig::default()));
 }
 
+fn fit(rate: f64) -> SourceInfo {
+    let mut source = source(rate);
+    let video = source.video.as_mut().unwrap();
+    (video.keyframe_interval, video.bitrate) = (Some(Duration::from_secs(1)), Some(6_000_000));
+    source
+}
+
 #[test]
 fn a_copied_top_rung() {
-    let config = LadderConfig { passthrough: Passthrough::Always, low_latency: false, ..LadderConfig::default() };
-    insta::assert_snapshot!(text(&source(30.0), &config));
+    let config = LadderConfig { passthrough: Passthrough::Auto, low_latency: false, ..LadderConfig::default() };
+    insta::assert_snapshot!(text(&fit(29.97), &config));
+}
+
+#[test]
+fn a_copied_top_rung_in_cmaf_over_a_capped_one() {
+    let mut config = LadderConfig { passthrough: Passthrough::Auto, format: Format::Cmaf, ..LadderConfig::default() };
+    config.rungs[2].max_frame_rate = Some(30.0);
+    insta::assert_snapshot!(text(&fit(60.0), &config));
+}
+
+#[test]
+fn what_an_earlier_session_put_out_is_left_out() {
+    let whole = plan(&source(30.0), &LadderConfig::default(), &Capabilities::typical(2)).unwrap();
+    let rest = Plan { skip: Duration::from_millis(1467), ..whole.clone() };
+    let difference: Vec<String> = command(&rest, Descriptors::of(&rest))
+        .into_iter()
+        .zip(command(&whole, Descriptors::of(&whole)))
+        .filter(|(rest, whole)| rest != whole)
+        .map(|(rest, _)| rest.into_string().unwrap())
+        .collect();
+    assert_eq!(difference.len(), 2, "{difference:?}");
+    assert!(difference[0].starts_with("[0:v:0]trim=start=1.450333,setpts=PTS-1.467000/TB,fps=30"), "{difference:?}");
+    assert_eq!(difference[1], "atrim=start=1.467000,asetpts=PTS-1.467000/TB,aresample=async=1:first_pts=0");
 }
 
 /// The expression as FFmpeg evaluates it (doubles), against exact arithmetic, over ten hours of each rate: the first

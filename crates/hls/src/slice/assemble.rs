@@ -20,8 +20,6 @@ pub(super) struct UnitStart {
     pub(super) pts: MediaTime,
     /// A random-access point.
     pub(super) key: bool,
-    /// One among units that are none: it begins a part. Audio's units all are, and do not.
-    pub(super) begins_part: bool,
     /// A segment may begin at `at`.
     pub(super) cut: bool,
 }
@@ -192,7 +190,9 @@ impl Assembler {
         }
         let parts = self.part_frames.is_some();
         let Some(open) = &self.open else { return };
-        if parts && open.part.frames > 0 && (unit.begins_part || open.part.full) {
+        // A keyframe within a segment begins no part: the one before it would be too short, which only a segment's last
+        // may be (RFC 8216bis 4.4.4.9).
+        if parts && open.part.frames > 0 && open.part.full {
             self.close_part(unit.at, None);
         }
         if let Some(open) = &mut self.open {

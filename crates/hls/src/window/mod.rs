@@ -77,7 +77,8 @@ impl Window {
 
     /// The playlist goes on from our own plain playlist, as stored before a restart. Sizes of its segments are not
     /// known (0), parts are gone. Whether it had ended is told by [`was_ended`](Self::was_ended); then it stays as it
-    /// is, and a new broadcast is a new window that begins at its [`next_msn`](Self::next_msn).
+    /// is, and a new broadcast is a new window that begins at its [`next_msn`](Self::next_msn). A configured target
+    /// duration of 0 takes the stored one.
     ///
     /// # Errors
     /// Text that is no playlist of ours, or one with another target duration: that never changes in a playlist.

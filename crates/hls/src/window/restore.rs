@@ -151,12 +151,13 @@ impl Restorer {
         if self.window.is_none() {
             let missing = |tag| Problem::Header(RestoreError::Missing { tag });
             let stored = self.target_duration.ok_or(missing("EXT-X-TARGETDURATION"))?;
-            if stored != config.target_duration {
+            if stored != config.target_duration && config.target_duration != 0 {
                 let configured = config.target_duration;
                 return Err(Problem::Header(RestoreError::TargetDuration { stored, configured }));
             }
             let msn = self.media_sequence.ok_or(missing("EXT-X-MEDIA-SEQUENCE"))?;
-            self.window = Some(Window::new(config.clone(), msn, self.discontinuity_sequence));
+            let config = WindowConfig { target_duration: stored, ..config.clone() };
+            self.window = Some(Window::new(config, msn, self.discontinuity_sequence));
         }
         self.window.as_mut().ok_or(Problem::Line("no header"))
     }

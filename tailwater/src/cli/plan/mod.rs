@@ -10,7 +10,7 @@ use store::{Capabilities, OpenOptions};
 
 use crate::{
     config::{ByteSize, Flags, HumanDuration, Resolved, StoreSetting, resolved::process_env},
-    ladder::{AudioSource, SourceInfo, VideoSource, plan::Plan, plan::plan, shed, steps},
+    ladder::{AudioSource, LadderConfig, SourceInfo, VideoAction, VideoSource, plan::Plan, plan::plan, shed, steps},
     load::{Admission, admission, calibrate, cost as load_cost, presets},
     transcode::capabilities,
 };
@@ -56,11 +56,13 @@ impl FromStr for Source {
 }
 
 impl Source {
-    fn info(self) -> SourceInfo {
-        SourceInfo {
-            video: Some(VideoSource::h264(self.width, self.height, self.frame_rate)),
-            audio: Some(AudioSource::aac()),
-        }
+    /// With a key frame each second and the bit rate of the rung it reaches, so that it is copied where that is asked for.
+    fn info(self, ladder: &LadderConfig) -> SourceInfo {
+        let mut video = VideoSource::h264(self.width, self.height, self.frame_rate);
+        let reached = ladder.rungs.iter().find(|rung| rung.height <= video.short_side()).or(ladder.rungs.last());
+        video.bitrate = reached.map(|rung| rung.video_bitrate);
+        video.keyframe_interval = Some(ladder.segment);
+        SourceInfo { video: Some(video), audio: Some(AudioSource::aac()) }
     }
 }
 
@@ -75,7 +77,7 @@ pub async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Ok(machine) => machine.clone(),
         Err(_) => capabilities::Capabilities::typical(cores()),
     };
-    let source = options.source.info();
+    let source = options.source.info(&config.ladder);
     let mut plan = plan(&source, &config.ladder, &machine)?;
     let slowness = match (&probed, options.no_encode) {
         (_, true) => Err(None),
@@ -101,7 +103,7 @@ pub async fn run(options: &Options) -> anyhow::Result<ExitCode> {
 pub fn foreseen(config: &Resolved, primary: &Capabilities) -> Vec<(String, limits::Broken)> {
     let source = Source { width: 1920, height: 1080, frame_rate: 30.0 };
     let machine = capabilities::Capabilities::typical(cores());
-    let Ok(plan) = plan(&source.info(), &config.ladder, &machine) else { return Vec::new() };
+    let Ok(plan) = plan(&source.info(&config.ladder), &config.ladder, &machine) else { return Vec::new() };
     let cost = Cost::of(&plan, config, 1);
     let judge = |(index, store): (usize, &StoreSetting)| {
         let documented = limits::documented(store.url.scheme());
@@ -160,7 +162,9 @@ fn report(out: &mut impl Write, plan: &Plan, cost: &Cost) -> std::io::Result<()>
             |video| format!("{}x{}@{}", video.width, video.height, video.frame_rate),
         );
         let (average, peak) = (rendition.average_bound, rendition.bandwidth_bound);
-        writeln!(out, "{:<12} {picture:>13} {average:>10} {peak:>10}", rendition.name)?;
+        let copied = rendition.video.as_ref().is_some_and(|video| video.action == VideoAction::Copy);
+        let copied = if copied { "  copied" } else { "" };
+        writeln!(out, "{:<12} {picture:>13} {average:>10} {peak:>10}{copied}", rendition.name)?;
     }
     plan.notes.iter().try_for_each(|note| writeln!(out, "  {note}"))?;
     let rate = |bytes: f64| format!("{:.2} MB/s", bytes / 1e6);

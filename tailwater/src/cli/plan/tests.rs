@@ -18,7 +18,7 @@ fn config(file: &str) -> Resolved {
 
 fn planned(config: &Resolved) -> Plan {
     let source: Source = "1920x1080@30".parse().unwrap();
-    plan(&source.info(), &config.ladder, &capabilities::Capabilities::typical(4)).unwrap()
+    plan(&source.info(&config.ladder), &config.ladder, &capabilities::Capabilities::typical(4)).unwrap()
 }
 
 fn cost(file: &str, streams: u32) -> Cost {
@@ -28,6 +28,14 @@ fn cost(file: &str, streams: u32) -> Cost {
 
 fn broken(file: &str, streams: u32, scheme: Scheme) -> Vec<Broken> {
     limits::broken(&cost(file, streams), &limits::documented(scheme))
+}
+
+#[test]
+fn a_source_is_planned_as_one_that_may_be_copied() {
+    for (file, copied) in [("", false), ("passthrough = \"auto\"", true), ("passthrough = \"always\"", true)] {
+        let plan = planned(&config(file));
+        assert_eq!((plan.copies(), plan.notes.len()), (copied, 0), "{file}: {:?}", plan.notes);
+    }
 }
 
 #[test]
@@ -104,7 +112,7 @@ fn cores_are_predicted_by_what_the_server_judges_by() {
     let source: Source = "1920x1080@30".parse().unwrap();
     let lines = |slowness: f64, cores: usize| {
         let mut text = Vec::new();
-        let levels = levels(&plan, &source.info(), slowness);
+        let levels = levels(&plan, &source.info(&config("").ladder), slowness);
         cores_lines(&mut text, &levels, 2, cores, cores as f64 * 0.9 / 2.0).unwrap();
         String::from_utf8(text).unwrap()
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rtmp::flv::{FlvTag, TagKind};
 
-use super::Probe;
+use super::{Keyframes, Probe};
 use crate::ladder::source::{AudioCodec, SourceInfo, VideoCodec};
 
 /// x264, 1920x1080, 30 frames a second in its SPS.
@@ -234,4 +234,58 @@ fn a_jump_in_the_first_frames_begins_the_measurement_again() {
         bench.push_at(&frame(1_000_000_000 + index * 20, index == 0, 0), Duration::ZERO);
     }
     assert_eq!(bench.probe.poll(Duration::ZERO).unwrap().video.unwrap().frame_rate, Some(50.0));
+}
+
+/// A frame with one NAL unit of that type.
+fn picture(time: u32, key: bool, kind: u8) -> FlvTag {
+    let mut body = vec![if key { 0x17 } else { 0x27 }, 1, 0, 0, 0];
+    // An access unit delimiter before it, as many encoders send.
+    body.extend([0, 0, 0, 2, 9, 0xf0, 0, 0, 0, 3, 0x60 | kind, 1, 2]);
+    tag(TagKind::Video, time, body)
+}
+
+/// Thirty frames a second with key frames at these frames; what a patient probe says and when, in milliseconds.
+fn keyframes(keyframes: Keyframes, keys: &[u32], kind: u8) -> Option<(SourceInfo, u32)> {
+    let mut probe = Probe::new(Duration::from_secs(1)).with_keyframes(keyframes);
+    probe.push(&tag(TagKind::Video, 0, hex(AVC_30)), Duration::ZERO);
+    probe.push(&tag(TagKind::Audio, 0, hex(AAC_48)), Duration::ZERO);
+    (0..500).find_map(|index| {
+        let time = index * 100 / 3;
+        let key = keys.contains(&index);
+        probe.push(&picture(time, key, if key { kind } else { 1 }), Duration::from_millis(u64::from(time)));
+        probe.poll(Duration::from_millis(u64::from(time))).map(|info| (info, time))
+    })
+}
+
+#[test]
+fn key_frames_are_looked_at_for_as_long_as_asked() {
+    let wanted = Keyframes { least: Duration::from_secs(5), most: Duration::from_secs(10) };
+    let (info, at) = keyframes(wanted, &[0, 30, 75, 90, 120, 150, 180], 5).unwrap();
+    let video = info.video.unwrap();
+    assert_eq!((at, video.keyframe_interval), (5000, Some(Duration::from_millis(1500))));
+    assert!(video.constant_rate && !video.open_keyframes && video.bitrate.is_some());
+}
+
+#[test]
+fn two_key_frames_are_awaited_beyond_the_usual_patience_and_not_for_ever() {
+    let wanted = Keyframes { least: Duration::ZERO, most: Duration::from_millis(10_100) };
+    let (info, at) = keyframes(wanted, &[0, 120], 5).unwrap();
+    assert_eq!((at, info.video.unwrap().keyframe_interval), (4000, Some(Duration::from_secs(4))));
+    let (info, at) = keyframes(wanted, &[0], 5).unwrap();
+    assert_eq!((at, info.video.unwrap().keyframe_interval), (10_100, None));
+    // The source falls silent: it is judged a while later.
+    let mut probe = Probe::new(Duration::from_secs(1)).with_keyframes(wanted);
+    assert_eq!(probe.patience(), Duration::from_secs(1));
+    probe.push(&tag(TagKind::Video, 0, hex(AVC_30)), Duration::ZERO);
+    probe.push(&picture(0, true, 5), Duration::ZERO);
+    assert_eq!(probe.poll(Duration::from_secs(12)), None);
+    assert_eq!(probe.patience(), Duration::from_millis(12_100));
+    assert!(probe.poll(Duration::from_millis(12_100)).is_some());
+}
+
+#[test]
+fn a_key_frame_that_is_no_idr_picture_is_told() {
+    let wanted = Keyframes { least: Duration::ZERO, most: Duration::from_secs(2) };
+    assert!(keyframes(wanted, &[0, 30], 1).unwrap().0.video.unwrap().open_keyframes);
+    assert!(!keyframes(wanted, &[0, 30], 5).unwrap().0.video.unwrap().open_keyframes);
 }

@@ -151,6 +151,19 @@ impl Packager {
         packager
     }
 
+    /// EXT-X-TARGETDURATION, seconds.
+    pub fn target_duration(&self) -> u32 {
+        self.config.window.target_duration
+    }
+
+    /// What a session's segments need of it. It never changes once there is a playlist: false when it is too short then.
+    pub fn settle_target_duration(&mut self, seconds: u32) -> bool {
+        if self.renditions.is_empty() {
+            self.config.window.target_duration = seconds;
+        }
+        seconds <= self.config.window.target_duration
+    }
+
     /// A session begins: these renditions, their time zero at `anchor` on the wall clock.
     pub fn begin_session(&mut self, renditions: &[SessionRendition], anchor: UnixTime) {
         let base = self.next_number();

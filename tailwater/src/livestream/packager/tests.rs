@@ -241,3 +241,12 @@ fn everything_reaches_the_publisher_in_order_and_the_end_last() {
     let expected = ["720p", "multivariant", "show_720p_segment000.ts", "show_720p_segment001.ts", "end"];
     assert_eq!(commands, expected);
 }
+
+#[test]
+fn the_target_duration_is_settled_before_the_first_playlist_and_stays() {
+    let mut packager = packager(false);
+    assert!(packager.settle_target_duration(3));
+    packager.begin_session(&rungs(&["720p"]), UnixTime(0));
+    assert!(packager.settle_target_duration(2) && !packager.settle_target_duration(4));
+    assert_eq!(packager.target_duration(), 3);
+}

@@ -258,7 +258,7 @@ impl Task {
     /// What was made of the source is known: a session begins.
     pub(super) fn show_load(&mut self, plan: &Plan) {
         self.load.overloaded = false;
-        let (load, problem) = (self.load.status(plan, Duration::ZERO), self.load.problem());
+        let (load, problem) = (self.load.status(plan, Duration::ZERO), self.lesser_problem());
         self.shared.update(|status| {
             status.load = Some(load);
             // What interrupts it is told until it is live again.
@@ -287,7 +287,7 @@ impl Task {
             let reason = &self.load.reason;
             tracing::error!(stream = %self.request.name, reason, "this machine does not keep up, and nothing is left to shed");
         }
-        let problem = self.load.problem();
+        let problem = self.lesser_problem();
         self.shared.update(|status| status.error = problem);
     }
 }

@@ -10,8 +10,10 @@
 //!
 //! While the source is lost, a slate may run in its place (`slate`). `source` is the left half, `supervise` the right half,
 //! whose decisions are those of [`transcode::machine`](crate::transcode::machine); `load` sheds what the machine cannot do;
-//! `output` does what the packager asks for. Nothing here waits for a store or a viewer.
+//! `copying` decides when the source is the top rung; `output` does what the packager asks for. Nothing here waits for a
+//! store or a viewer.
 
+mod copying;
 mod load;
 mod output;
 mod problem;
@@ -36,6 +38,7 @@ use crate::ingest::source::{SourceEnd, SourceEvent};
 use crate::ladder::{self, Plan};
 use crate::publish::{self, Publisher, PublisherConfig, sequence};
 use crate::transcode::Machine;
+use copying::Copying;
 use load::Load;
 use source::Probing;
 use supervise::Active;
@@ -99,6 +102,7 @@ pub(super) struct Task {
     /// Decides when FFmpeg is started and ended while there is a source.
     machine: Option<Machine>,
     active: Option<Active>,
+    copying: Copying,
     /// What was made of the source last: what a slate goes on with.
     lost_plan: Option<Plan>,
     /// The supervisor's FFmpeg is a slate's.
@@ -134,12 +138,13 @@ impl Task {
         beginning: Beginning,
     ) -> Self {
         let local = environment.store.capabilities().local;
-        let config = packager_config(&request, local);
+        let mut config = packager_config(&request, local);
+        let copying = Copying::new(request.ladder.passthrough);
         let start = match beginning.numbers {
             Some(Numbers { msn, dsn }) => sequence::Start { next_msn: msn, next_dsn: dsn, ..Default::default() },
             None => {
                 let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-                let rules = |rendition: &str| config.window_of(rendition);
+                let rules = |rendition: &str| restored_window(&config, &request.ladder, rendition);
                 sequence::start(&*environment.store, request.name.as_str(), &rules, unix).await
             }
         };
@@ -154,6 +159,9 @@ impl Task {
         let publishing = environment.publishers.spawn(publisher.run(stops.publishing.clone()));
         // Players know it already: what is waited for is the source's return, not its first coming.
         let goes_on = beginning.resumed && (!start.windows.is_empty() || (!local && start.next_msn > 0));
+        if let Some((_, window)) = start.windows.first() {
+            config.window.target_duration = window.snapshot().target_duration();
+        }
         let mut packager = Packager::new(config, start.next_msn, start.next_dsn, start.windows, start.withhold_parts);
         if let Some(multivariant) = start.multivariant {
             packager.restore_multivariant(multivariant);
@@ -188,6 +196,7 @@ impl Task {
             probing: None,
             machine: None,
             active: None,
+            copying,
             lost_plan: None,
             plays_slate: false,
             slate_broken: false,
@@ -373,9 +382,21 @@ fn publisher_config(request: &CreateRequest, environment: &Environment) -> Publi
     }
 }
 
-/// Seconds that no segment rounds to more than. A copied rung is cut at the source's own keyframes, which may be up to a
-/// second after each boundary.
+/// Seconds that no segment rounds to more than; for `passthrough = "always"` until the first session says more.
 fn target_duration(ladder: &ladder::LadderConfig) -> u32 {
-    let nominal = u32::try_from(ladder.segment.as_secs()).unwrap_or(1).max(1);
-    if ladder.passthrough == ladder::Passthrough::Never { nominal } else { nominal * 2 }
+    u32::try_from(ladder.segment.as_secs()).unwrap_or(1).max(1)
+}
+
+/// The rules of a playlist that an earlier process left. Where the source's key frames gave the target duration, it is
+/// known from there only.
+fn restored_window(
+    config: &PackagerConfig,
+    ladder: &ladder::LadderConfig,
+    rendition: &str,
+) -> hls::window::WindowConfig {
+    let mut window = config.window_of(rendition);
+    if ladder.passthrough == ladder::Passthrough::Always {
+        window.target_duration = 0;
+    }
+    window
 }

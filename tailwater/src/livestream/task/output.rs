@@ -53,7 +53,7 @@ impl Task {
             }
             self.has_been_live = true;
             self.deadline = None;
-            let problem = self.load.problem();
+            let problem = self.lesser_problem();
             self.shared.update(|status| {
                 status.state = LivestreamState::Live;
                 status.started_at.get_or_insert_with(SystemTime::now);

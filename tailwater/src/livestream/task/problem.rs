@@ -1,5 +1,7 @@
 //! What went wrong, in words and codes for the API.
 
+use std::time::Duration;
+
 use crate::ingest::source::SourceEnd;
 use crate::ladder::PlanError;
 use crate::livestream::types::Problem;
@@ -38,6 +40,16 @@ pub(super) fn never_began(end: Option<&SourceEnd>, source_present: bool) -> Prob
             problem("source-timeout", "nobody published to this stream key in time: start the encoder, then POST again")
         }
     }
+}
+
+/// Why a source that was copied no longer is.
+pub(super) fn keyframe_late(after: Duration) -> Problem {
+    let message = format!(
+        "the source is no longer copied as the top rung: no key frame came for {:.1} s, and segments may not become \
+         longer; all rungs are encoded until the broadcast ends. Set the encoder's key frame interval to 1 s",
+        after.as_secs_f64()
+    );
+    problem("keyframe-late", message)
 }
 
 pub(super) fn no_ffmpeg() -> Problem {

@@ -50,7 +50,7 @@ impl Task {
         let plan = plan.map_err(|error| problem::of_plan(&error))?;
         let running = Transcoder::spawn_slate(&self.environment.ffmpeg, &plan, slate);
         let running = running.map_err(|error| problem::of_spawn(&error))?;
-        let session = Session::start(running, &plan);
+        let session = Session::start(running, &plan, 0);
         self.packager.begin_session(&session_renditions(&plan), unix_time(SystemTime::now()));
         self.active = Some(Active::new(session, None, &plan));
         Ok(())

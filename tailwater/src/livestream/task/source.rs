@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::problem;
+use super::supervise::Active;
 use super::{BACKLOG_BYTES, Task};
 use crate::ingest::backlog::Backlog;
-use crate::ingest::probe::Probe;
+use crate::ingest::probe::{Keyframes, Probe};
 use crate::ingest::source::{Side, SourceEnd, SourceEvent, StampedTag, TagRole};
 use crate::livestream::feed::FeedEvent;
 use crate::livestream::types::{LivestreamState, Problem};
@@ -23,8 +24,13 @@ pub(super) struct Probing {
 }
 
 impl Probing {
-    pub(super) fn new() -> Self {
-        Self { probe: Probe::new(PROBE_PATIENCE), tags: Vec::new(), since: Instant::now() }
+    /// Key frames are waited for where they must be known.
+    pub(super) fn new(keyframes: Option<Keyframes>) -> Self {
+        let mut probe = Probe::new(PROBE_PATIENCE);
+        if let Some(keyframes) = keyframes {
+            probe = probe.with_keyframes(keyframes);
+        }
+        Self { probe, tags: Vec::new(), since: Instant::now() }
     }
 
     pub(super) fn push(&mut self, tag: StampedTag) {
@@ -35,9 +41,10 @@ impl Probing {
         self.tags.push(tag);
     }
 
-    /// When the probe decides whatever came; not before anything did.
+    /// When the probe may decide whatever came; not before anything did.
     pub(super) fn decides_at(&self) -> Option<Instant> {
-        (!self.tags.is_empty()).then(|| self.since + PROBE_PATIENCE + Duration::from_millis(1))
+        let patience = self.probe.patience() + Duration::from_millis(1);
+        (!self.tags.is_empty()).then(|| self.since + patience)
     }
 }
 
@@ -61,6 +68,7 @@ impl Task {
         self.deadline = None;
         self.backlog = Backlog::new(BACKLOG_BYTES);
         tags.iter().for_each(|tag| self.backlog.push(tag));
+        self.copying.source_came();
         // A session that is still draining is followed by the next when it is over.
         if self.machine.is_none() {
             self.begin_supervision();
@@ -78,6 +86,7 @@ impl Task {
             Side::Backup => tracing::warn!(stream = %self.request.name, "the main source is lost: the backup is used"),
         }
         self.leave_source();
+        self.copying.source_changed();
         self.shared.update_quietly(|status| status.source.active = Some(side));
         self.attach(Vec::new());
     }
@@ -106,17 +115,23 @@ impl Task {
             // Before FFmpeg gets it: the next run begins with it.
             self.change_level(tag.arrival, true);
         }
-        let Some(active) = &mut self.active else { return };
-        if active.closing {
+        if self.active.as_ref().is_none_or(|active| active.closing) {
             return;
         }
-        let Some(feed) = &mut active.feed else { return self.leave_slate() };
-        let arrival = tag.arrival;
-        let outcome = feed.push(tag, &active.session);
+        if self.active.as_ref().is_some_and(|active| active.feed.is_none()) {
+            return self.leave_slate();
+        }
+        let (arrival, timestamp) = (tag.arrival, tag.tag.timestamp);
+        if self.turns_to_copying(&tag) {
+            return self.tell_machine(arrival, Input::Stop);
+        }
+        let Some(Active { session, feed: Some(feed), .. }) = &mut self.active else { return };
+        let outcome = feed.push(tag, session);
         self.tell_machine(arrival, Input::InputFlowing);
         match outcome {
             FeedEvent::Fed => {}
             FeedEvent::Dropped => metrics::counter!("tailwater_feed_tags_dropped_total").increment(1),
+            FeedEvent::Late(late) => self.give_up_copying(late, timestamp, arrival),
             FeedEvent::Changed(what) => {
                 tracing::info!(stream = %self.request.name, what, "the source changed: going on with a discontinuity");
                 self.tell_machine(arrival, Input::Stop);
@@ -157,7 +172,7 @@ impl Task {
 
     /// Something came, but no media: the source may still be starting.
     pub(super) fn wait_for_media(&mut self) {
-        self.probing = Some(Probing::new());
+        self.probing = Some(Probing::new(self.copying.awaited_keyframes()));
         if self.deadline.is_none() && !self.has_been_live {
             self.deadline = Some(Instant::now() + self.environment.source_timeout);
         }

@@ -12,8 +12,10 @@ use super::load::Progress;
 use super::source::Probing;
 use super::{Task, problem};
 use crate::ingest::source::StampedTag;
-use crate::ladder::{self, Encoder, EncoderChoice, Plan, SourceInfo, VideoAction};
+use crate::ladder::rung::LONGEST_COPIED_SEGMENT;
+use crate::ladder::{Encoder, EncoderChoice, Passthrough, Plan, SourceInfo, VideoAction};
 use crate::livestream::feed::{Feed, FeedEvent};
+use crate::livestream::keyframes::KeyframeWatch;
 use crate::livestream::packager::SessionRendition;
 use crate::livestream::session::{Session, SessionEvent};
 use crate::livestream::types::{LivestreamState, Problem};
@@ -63,7 +65,13 @@ impl Task {
     }
 
     pub(super) fn begin_machine(&mut self) {
-        self.machine = Some(Machine::new(Times::default(), fastrand::Rng::new()));
+        let mut times = Times::default();
+        if self.request.ladder.passthrough == Passthrough::Always {
+            // FFmpeg may have nothing to put out until the source's next key frame.
+            times.startup += LONGEST_COPIED_SEGMENT;
+            times.stall += LONGEST_COPIED_SEGMENT;
+        }
+        self.machine = Some(Machine::new(times, fastrand::Rng::new()));
         self.supervise();
     }
 
@@ -142,7 +150,7 @@ impl Task {
     }
 
     fn begin_probing(&mut self) {
-        let mut probing = Probing::new();
+        let mut probing = Probing::new(self.copying.awaited_keyframes());
         self.backlog.replay().into_iter().for_each(|tag| probing.push(tag));
         self.probing = Some(probing);
         self.try_start();
@@ -164,23 +172,35 @@ impl Task {
 
     fn start_session(&mut self, info: &SourceInfo, tags: Vec<StampedTag>) -> Result<(), Problem> {
         // The registry has asked before it accepted the request.
-        let Some(capabilities) = self.environment.capabilities.get() else { return Err(problem::no_ffmpeg()) };
+        let environment = Arc::clone(&self.environment);
+        let Some(capabilities) = environment.capabilities.get() else { return Err(problem::no_ffmpeg()) };
         let capabilities = match self.without_hardware {
             true => &Capabilities { hardware: Vec::new(), ..capabilities.clone() },
             false => capabilities,
         };
-        let plan = ladder::plan(info, &self.request.ladder, capabilities).map_err(|error| problem::of_plan(&error))?;
-        let plan = self.load.fit(plan, info, self.request.force)?;
+        let (info, plan) = self.plan_session(info, &tags, capabilities).map_err(|error| problem::of_plan(&error))?;
+        let plan = self.load.fit(plan, &info, self.request.force)?;
         let running = Transcoder::spawn(&self.environment.ffmpeg, &plan).map_err(|error| problem::of_spawn(&error))?;
-        let mut feed = Feed::new(info);
-        let session = Session::start(running, &plan);
-        let mut changed = false;
+        let mut feed = Feed::new(&info);
+        feed.skip(plan.skip);
+        if plan.copies() {
+            feed.watch(KeyframeWatch::new(&plan, self.packager.target_duration()));
+        }
+        let session = Session::start(running, &plan, tags.len());
+        let mut changed = None;
         for tag in tags {
-            changed |= matches!(feed.push(tag, &session), FeedEvent::Changed(_));
+            let timestamp = tag.tag.timestamp;
+            match feed.push(tag, &session) {
+                FeedEvent::Fed | FeedEvent::Dropped => {}
+                end => {
+                    changed = Some((end, timestamp));
+                    break;
+                }
+            }
         }
         let anchor = feed.anchor().unwrap_or_else(SystemTime::now);
         self.packager.begin_session(&session_renditions(&plan), unix_time(anchor));
-        self.shared.show_source(info, &plan);
+        self.shared.show_source(&info, &plan);
         self.show_load(&plan);
         for note in &plan.notes {
             tracing::info!(stream = %self.request.name, note);
@@ -188,8 +208,10 @@ impl Task {
         tracing::info!(stream = %self.request.name, source = ?info, renditions = plan.renditions.len(), "transcoding");
         self.active = Some(Active::new(session, Some(feed), &plan));
         self.lost_plan = Some(plan);
-        if changed {
-            self.tell_machine(Instant::now(), Input::Stop);
+        match changed {
+            Some((FeedEvent::Late(late), timestamp)) => self.give_up_copying(late, timestamp, Instant::now()),
+            Some(_) => self.tell_machine(Instant::now(), Input::Stop),
+            None => {}
         }
         Ok(())
     }

@@ -8,6 +8,8 @@ mod boxes;
 mod fragment;
 mod init;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use self::boxes::{BoxReader, Found, Header};
@@ -16,6 +18,9 @@ use self::init::Init;
 use super::assemble::{Assembler, Next, UnitEnd, UnitStart};
 use super::{SliceConfig, SliceError, SliceEvent, Slicer};
 use crate::time::MediaTime;
+
+/// Milliseconds of a source's clock: frames may last this much more or less than their share.
+const JITTER: Duration = Duration::from_millis(2);
 
 /// Cuts a CMAF stream of one track. See the [module](super) for the contract.
 #[derive(Debug)]
@@ -31,6 +36,7 @@ pub struct CmafSlicer {
     /// An index came: nothing follows.
     over: bool,
     origin: i64,
+    frame_duration: Option<Duration>,
     failed: Option<SliceError>,
 }
 
@@ -47,6 +53,7 @@ impl CmafSlicer {
             whole: 0,
             over: false,
             origin: i64::try_from(config.origin.as_nanos()).unwrap_or(i64::MAX),
+            frame_duration: config.frame_duration,
             failed: None,
         }
     }
@@ -112,13 +119,22 @@ impl CmafSlicer {
         let duration = over.saturating_since(MediaTime::from_ticks(fragment.pts, init.timescale));
         self.announce(&fragment);
         let video = self.init.as_ref().is_some_and(|init| init.video);
-        let key = fragment.sync;
-        self.assembler.begin_unit(UnitStart { at, pts: MediaTime(pts), key, begins_part: key && video, cut: true });
+        let duration = self.promised(fragment.samples, duration);
+        self.assembler.begin_unit(UnitStart { at, pts: MediaTime(pts), key: fragment.sync, cut: true });
         let next = if video { Next::Unit } else { Next::Key };
         self.assembler.end_unit(UnitEnd { at: end, frames: fragment.samples, duration, next });
         if !self.assembler.started() {
             self.assembler.forget_before(end);
         }
+    }
+
+    /// What so many frames are taken to last for the parts' durations. Where the source leaves frames out, the one before
+    /// the hole fills it; where a rung of half the rate keeps a keyframe between two of its frames, the one before it is
+    /// cut short. A part with either would break what PART-TARGET promises.
+    fn promised(&self, samples: u32, lasts: Duration) -> Duration {
+        let Some(frame) = self.frame_duration else { return lasts };
+        let nominal = frame.saturating_mul(samples);
+        lasts.clamp(nominal.saturating_sub(JITTER), nominal.saturating_add(JITTER))
     }
 
     /// The tracks, with the frame rate from the first fragment where the parameter sets do not say it.

@@ -180,13 +180,7 @@ impl TsSlicer {
         let pts = MediaTime(MediaTime::from_ticks(pts, TIMESCALE).0.saturating_sub(self.origin));
         self.unit = Some(cut);
         self.inspector.begin(key);
-        self.assembler.begin_unit(UnitStart {
-            at: cut,
-            pts,
-            key,
-            begins_part: key && self.program.video.is_some(),
-            cut: mark.is_some(),
-        });
+        self.assembler.begin_unit(UnitStart { at: cut, pts, key, cut: mark.is_some() });
     }
 
     fn end_unit(&mut self, at: u64) {
