@@ -1,19 +1,31 @@
-//! CPU and SSIM of tailwater's ladder beside the tutorial's, on the same clip, in one run. `bench/ladder` runs it.
+//! CPU and SSIM of tailwater's ladder beside the tutorial's, on the same clip, in one run. `bench/ladder` runs it; with
+//! `--sizing` it measures how many streams a core does, by ladder and preset.
 //!
 //! The peer is the tutorial's ladder as intended: three rungs, x264's preset medium, `-g 48`, three separate encodes,
 //! three AAC encodes, one FFmpeg. Ours is what `tailwater serve` runs, through the same code. CPU is user and system
-//! time of FFmpeg; SSIM is of every decoded rung against the clip scaled to its size (bicubic), luma and chroma.
+//! time of FFmpeg; SSIM is of every decoded rung against the clip scaled to its size (bicubic), luma and chroma. Where the
+//! clip is copied as the top rung (`passthrough`), that rung is the clip itself.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use tailwater::ladder::{AudioSource, LadderConfig, SourceInfo, VideoSource, plan};
+use tailwater::ladder::{AudioSource, LadderConfig, Passthrough, SourceInfo, VideoSource, plan};
 use tailwater::transcode::{Running, Transcoder, capabilities};
 use tokio::io::AsyncWriteExt;
 
 const RUNGS: [(&str, u32, u32, u32); 3] =
     [("1080p", 1920, 1080, 5000), ("720p", 1280, 720, 3000), ("480p", 854, 480, 1500)];
+/// What is measured beside the tutorial's.
+const OURS: [(&str, bool, Passthrough); 4] = [
+    ("standard latency", false, Passthrough::Never),
+    ("low latency", true, Passthrough::Never),
+    ("standard, source copied", false, Passthrough::Always),
+    ("low latency, copied", true, Passthrough::Always),
+];
+const TUTORIAL: &str = "tutorial as intended";
 
 struct Result {
     label: &'static str,
@@ -25,7 +37,7 @@ struct Result {
 #[tokio::main]
 async fn main() {
     let mut arguments = std::env::args().skip(1);
-    let (mut seconds, mut repeat, mut clip, mut preset) = (10u32, 1u32, None, None);
+    let (mut seconds, mut repeat, mut clip, mut preset, mut sizing) = (10u32, 1u32, None, None, false);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().unwrap_or_else(|| panic!("{argument} needs a value"));
         match argument.as_str() {
@@ -33,8 +45,10 @@ async fn main() {
             "--repeat" => repeat = value().parse().unwrap(),
             "--clip" => clip = Some(PathBuf::from(value())),
             "--preset" => preset = Some(value()),
+            "--sizing" => sizing = true,
             _ => {
-                println!("bench/ladder [--seconds N] [--repeat N] [--clip FILE.flv (1080p30)] [--preset X264PRESET]");
+                println!("bench/ladder [--seconds N] [--repeat N] [--clip FILE.flv] [--preset X264PRESET] [--sizing]");
+                println!("  FILE.flv: 1080p30, a key frame each second; --sizing: streams a core instead");
                 return;
             }
         }
@@ -50,13 +64,16 @@ async fn main() {
         }
         None => make_clip(&ffmpeg, directory.path(), seconds),
     };
-    let ours = |low_latency| LadderConfig { low_latency, preset: preset.clone(), ..LadderConfig::default() };
+    if sizing {
+        return print_sizing(&ffmpeg, &clip, directory.path(), seconds, &caps).await;
+    }
     let mut results = Vec::new();
     for round in 1..=repeat {
         println!("round {round} of {repeat} ...");
         results.push(tutorial(&ffmpeg, &clip, directory.path()));
-        for (label, low_latency) in [("tailwater, standard", false), ("tailwater, low latency", true)] {
-            let cpu = tailwater(&ffmpeg, &clip, directory.path(), &ours(low_latency), &caps).await;
+        for (label, low_latency, passthrough) in OURS {
+            let config = LadderConfig { low_latency, passthrough, preset: preset.clone(), ..LadderConfig::default() };
+            let cpu = tailwater(&ffmpeg, &clip, directory.path(), (1920, 1080), &config, &caps).await;
             results.push(judge(label, cpu, &ffmpeg, &clip, directory.path()));
         }
     }
@@ -78,7 +95,7 @@ fn make_clip(ffmpeg: &Path, directory: &Path, seconds: u32) -> PathBuf {
     command.args(["-itsoffset", "0.0213334", "-f", "lavfi", "-i", "sine=f=440:r=48000"]);
     command.args(["-filter_complex", graph, "-map", "[v]", "-map", "2:a", "-t", &seconds.to_string()]);
     command.args(["-c:v", "libx264", "-preset", "veryfast", "-b:v", "12M", "-maxrate", "14M", "-bufsize", "14M"]);
-    command.args(["-g", "60", "-bf", "0", "-c:a", "aac", "-ac", "2", "-b:a", "160k"]).arg(&clip);
+    command.args(["-g", "30", "-sc_threshold", "0", "-bf", "0", "-c:a", "aac", "-ac", "2", "-b:a", "160k"]).arg(&clip);
     assert!(command.status().unwrap().success(), "the clip could not be made");
     clip
 }
@@ -100,18 +117,21 @@ fn tutorial(ffmpeg: &Path, clip: &Path, directory: &Path) -> Result {
     }
     assert!(command.status().unwrap().success());
     let cpu = children_cpu() - before;
-    judge("tutorial as intended", cpu, ffmpeg, clip, directory)
+    judge(TUTORIAL, cpu, ffmpeg, clip, directory)
 }
 
 async fn tailwater(
     ffmpeg: &Path,
     clip: &Path,
     directory: &Path,
+    (width, height): (u32, u32),
     config: &LadderConfig,
     caps: &capabilities::Capabilities,
 ) -> f64 {
-    let source = SourceInfo { video: Some(VideoSource::h264(1920, 1080, 30.0)), audio: Some(AudioSource::aac()) };
-    let plan = plan(&source, config, caps).unwrap();
+    let mut video = VideoSource::h264(width, height, 30.0);
+    (video.keyframe_interval, video.bitrate) = (Some(Duration::from_secs(1)), Some(12_000_000));
+    let plan = plan(&SourceInfo { video: Some(video), audio: Some(AudioSource::aac()) }, config, caps).unwrap();
+    assert_eq!(plan.copies(), config.passthrough == Passthrough::Always, "{:?}", plan.notes);
     let before = children_cpu();
     let Running { mut stdin, outputs, progress, handle } = Transcoder::spawn(ffmpeg, &plan).unwrap();
     drop(progress);
@@ -176,8 +196,8 @@ fn print_table(results: &[Result]) {
     let best = |label: &str| {
         results.iter().filter(|result| result.label == label).min_by(|a, b| a.cpu.total_cmp(&b.cpu)).unwrap()
     };
-    let peer = best("tutorial as intended");
-    for label in ["tutorial as intended", "tailwater, standard", "tailwater, low latency"] {
+    let peer = best(TUTORIAL);
+    for label in std::iter::once(TUTORIAL).chain(OURS.map(|(label, ..)| label)) {
         let result = best(label);
         print!("{label:24} {:8.2} {:6.2} ", result.cpu, result.cpu / peer.cpu);
         for (index, (name, ..)) in RUNGS.iter().enumerate() {
@@ -187,4 +207,45 @@ fn print_table(results: &[Result]) {
         println!();
     }
     println!("(of several rounds the one with the least CPU: what disturbs only adds)");
+}
+
+/// How many streams one core does: seconds of media by CPU seconds, of the default ladder's rungs that a source of that
+/// size gets.
+async fn print_sizing(ffmpeg: &Path, clip: &Path, directory: &Path, seconds: u32, caps: &capabilities::Capabilities) {
+    let columns: [(&str, bool, Option<&str>); 5] = [
+        ("low latency", true, None),
+        ("ultrafast", true, Some("ultrafast")),
+        ("veryfast", true, Some("veryfast")),
+        ("faster", true, Some("faster")),
+        ("standard", false, None),
+    ];
+    print!("\n{:30}", "streams a core");
+    columns.iter().for_each(|(name, ..)| print!(" {name:>12}"));
+    println!("   (presets in low latency)");
+    for (name, width, height, _) in RUNGS {
+        let source = scaled_clip(ffmpeg, clip, directory, width, height);
+        for passthrough in [Passthrough::Never, Passthrough::Always] {
+            let copied = if passthrough == Passthrough::Always { ", copied" } else { "" };
+            print!("{:30}", format!("{name}30 and below{copied}"));
+            for (_, low_latency, preset) in columns {
+                let preset = preset.map(str::to_owned);
+                let config = LadderConfig { low_latency, passthrough, preset, ..LadderConfig::default() };
+                let cpu = tailwater(ffmpeg, &source, directory, (width, height), &config, caps).await;
+                print!(" {:12.2}", f64::from(seconds) / cpu);
+                let _ = std::io::stdout().flush();
+            }
+            println!();
+        }
+    }
+}
+
+/// The clip in another size, as an encoder would send it.
+fn scaled_clip(ffmpeg: &Path, clip: &Path, directory: &Path, width: u32, height: u32) -> PathBuf {
+    let scaled = directory.join(format!("{height}.flv"));
+    let mut command = quiet(ffmpeg);
+    command.arg("-i").arg(clip).args(["-vf", &format!("scale={width}:{height}"), "-c:a", "copy", "-c:v", "libx264"]);
+    let bitrate = format!("{}k", 12_000 * height / 1080);
+    command.args(["-preset", "veryfast", "-b:v", &bitrate, "-g", "30", "-sc_threshold", "0", "-bf", "0"]).arg(&scaled);
+    assert!(command.status().unwrap().success(), "the clip could not be scaled");
+    scaled
 }
