@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use hls::time::MediaTime;
 use rtmp::flv::{FlvTag, FlvWriter, PacketKind, TagKind, VideoHeader};
 
@@ -11,6 +12,7 @@ use super::session::Session;
 use crate::ingest::source::{StampedTag, TagRole};
 use crate::ingest::timeline::{Event, Planned, Timeline};
 use crate::ladder::SourceInfo;
+use crate::ladder::source::AudioCodec;
 
 /// Arrivals kept to date segments by: an encoder that lags more has other troubles.
 const ARRIVALS: usize = 2048;
@@ -33,6 +35,8 @@ pub(super) enum FeedEvent {
 pub(super) struct Feed {
     timeline: Timeline,
     writer: FlvWriter,
+    /// What FFmpeg reads before anything else, if there must be something.
+    opening: Option<FlvTag>,
     /// Arrival of the first tag of a session is time zero for the timeline's clock.
     zero: Option<Instant>,
     /// Milliseconds of the newest picture, or sound where there is no picture.
@@ -55,6 +59,7 @@ impl Feed {
         Self {
             timeline: Timeline::new(Planned::from(info)),
             writer: FlvWriter::new(has_audio, has_video),
+            opening: opening(info),
             zero: None,
             media: 0,
             keyframe: None,
@@ -84,6 +89,9 @@ impl Feed {
                 TagRole::Picture | TagRole::Sound => return FeedEvent::Dropped,
                 TagRole::Metadata | TagRole::VideoHeader | TagRole::AudioHeader => {}
             }
+        }
+        if let Some(opening) = self.opening.take() {
+            session.feed(self.writer.write(&opening));
         }
         let zero = *self.zero.get_or_insert(tag.arrival);
         let since = tag.arrival.saturating_duration_since(zero);
@@ -173,4 +181,13 @@ impl Feed {
 /// FLV's clock wraps after 49.7 days; a session may last longer.
 fn unwrapped(last: i64, timestamp: u32) -> i64 {
     last + i64::from(timestamp.wrapping_sub(last as u32) as i32)
+}
+
+/// MP3 has no sequence header to be known by, and FFmpeg looks no further for tracks than the first keyframe: a tag of one zero
+/// byte, which its decoder skips, shows it the track in time.
+fn opening(info: &SourceInfo) -> Option<FlvTag> {
+    let audio = info.audio.as_ref().filter(|audio| audio.codec == AudioCodec::Mp3)?;
+    // Sound format 2, 44 kHz, 16 bits; the frames themselves say the rate.
+    let header = 0x2e | u8::from(audio.channels > 1);
+    Some(FlvTag { kind: TagKind::Audio, timestamp: 0, body: Bytes::copy_from_slice(&[header, 0]) })
 }
