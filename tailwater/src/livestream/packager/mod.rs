@@ -194,6 +194,8 @@ impl Packager {
             }
         }
         self.session = Some(Session { base, started: false });
+        // A player that read the multivariant playlist asks for these before they have media: it is held, not sent away.
+        self.show_changes();
     }
 
     /// The multivariant playlist that an earlier process left, until this one has its own.
@@ -340,7 +342,7 @@ impl Packager {
             source: None,
             parts: Vec::new(),
             closing: None,
-            changed: false,
+            changed: true,
         });
     }
 

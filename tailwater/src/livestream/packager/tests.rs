@@ -89,6 +89,20 @@ fn uris(playlist: &str) -> Vec<&str> {
 }
 
 #[test]
+fn a_rendition_is_shown_before_the_multivariant_playlist_names_it() {
+    let mut packager = packager(true);
+    packager.begin_session(&rungs(&["a", "b"]), UnixTime(0));
+    packager.handle_slices("a", vec![tracks()]);
+    packager.handle_slices("b", vec![tracks()]);
+    let outputs = outputs(&mut packager);
+    let named = outputs.iter().position(|output| matches!(output, Output::Multivariants(_))).unwrap();
+    for rung in ["a", "b"] {
+        let shown = outputs.iter().position(|output| matches!(output, Output::Show(name, _) if name == rung)).unwrap();
+        assert!(shown < named);
+    }
+}
+
+#[test]
 fn segment_i_of_a_session_has_the_same_number_in_every_rendition() {
     let mut packager = packager(true);
     session(&mut packager, &["720p", "480p"], 0..3);
@@ -188,7 +202,8 @@ fn with_an_embedded_store_a_segment_is_listed_once_it_is_stored() {
     let mut packager = Packager::new(config(true, true), 0, 0, Vec::new(), false);
     session(&mut packager, &["720p"], 0..1);
     assert!(packager.waits_for_store());
-    assert!(!outputs(&mut packager).iter().any(|output| matches!(output, Output::Show(..))));
+    let lists = |output: &Output| matches!(output, Output::Show(_, shown) if shown.segments().len() > 0);
+    assert!(!outputs(&mut packager).iter().any(lists));
     packager.handle_stored("show_720p_segment000.ts");
     assert_eq!(uris(&playlist(&outputs(&mut packager), "720p")), ["show_720p_segment000.ts"]);
     deliver(&mut packager, &["720p"], 1..2);
