@@ -27,8 +27,20 @@ impl Backlog {
     pub fn push(&mut self, tag: &StampedTag) {
         match tag.role {
             TagRole::Metadata => self.metadata = Some(tag.clone()),
-            TagRole::VideoHeader => self.video_header = Some(tag.clone()),
-            TagRole::AudioHeader => self.audio_header = Some(tag.clone()),
+            // What came before another configuration cannot be decoded with it.
+            TagRole::VideoHeader => {
+                if is_other(self.video_header.as_ref(), tag) {
+                    self.clear();
+                }
+                self.video_header = Some(tag.clone());
+            }
+            TagRole::AudioHeader => {
+                if is_other(self.audio_header.as_ref(), tag) {
+                    self.tags.retain(|kept| kept.role != TagRole::Sound);
+                    self.bytes = self.tags.iter().map(|kept| kept.tag.body.len()).sum();
+                }
+                self.audio_header = Some(tag.clone());
+            }
             TagRole::Keyframe => {
                 self.clear();
                 self.keep(tag);
@@ -81,5 +93,57 @@ impl Backlog {
     }
 }
 
+fn is_other(before: Option<&StampedTag>, now: &StampedTag) -> bool {
+    before.is_none_or(|before| before.tag.body != now.tag.body)
+}
+
 /// About a second of AAC at 48 kHz.
 const AUDIO_ONLY_TAGS: usize = 48;
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Instant, SystemTime};
+
+    use rtmp::flv::{FlvTag, TagKind};
+
+    use super::*;
+
+    const AVC: &[u8] = &[0x17, 0, 0, 0, 0, 1];
+    const AAC: &[u8] = &[0xaf, 0, 0x11, 0x90];
+    const KEYFRAME: &[u8] = &[0x17, 1, 0, 0, 0, 7];
+    const PICTURE: &[u8] = &[0x27, 1, 0, 0, 0, 7];
+    const SOUND: &[u8] = &[0xaf, 1, 7];
+
+    /// What is replayed after these.
+    fn replayed(bodies: &[&'static [u8]]) -> Vec<Vec<u8>> {
+        let mut backlog = Backlog::new(1000);
+        for body in bodies {
+            let kind = if body[0] >> 4 == 10 { TagKind::Audio } else { TagKind::Video };
+            let tag = FlvTag { kind, timestamp: 0, body: (*body).into() };
+            backlog.push(&StampedTag::new(tag, Instant::now(), SystemTime::now()));
+        }
+        backlog.replay().into_iter().map(|tag| tag.tag.body.to_vec()).collect()
+    }
+
+    #[test]
+    fn it_holds_the_headers_and_what_came_since_the_last_keyframe() {
+        let tags = [AVC, AAC, KEYFRAME, SOUND, PICTURE, KEYFRAME, PICTURE, SOUND];
+        assert_eq!(replayed(&tags), [AVC, AAC, KEYFRAME, PICTURE, SOUND]);
+    }
+
+    #[test]
+    fn a_repeated_configuration_changes_nothing() {
+        let tags = [AVC, AAC, KEYFRAME, SOUND, AVC, AAC, PICTURE];
+        assert_eq!(replayed(&tags), [AVC, AAC, KEYFRAME, SOUND, PICTURE]);
+    }
+
+    #[test]
+    fn nothing_is_replayed_under_a_configuration_it_does_not_belong_to() {
+        const MONO: &[u8] = &[0xaf, 0, 0x12, 0x08];
+        const WIDER: &[u8] = &[0x17, 0, 0, 0, 0, 2];
+        let tags = [AVC, AAC, KEYFRAME, SOUND, PICTURE, MONO, SOUND];
+        assert_eq!(replayed(&tags), [AVC, MONO, KEYFRAME, PICTURE, SOUND]);
+        let tags = [AVC, AAC, KEYFRAME, SOUND, PICTURE, WIDER, SOUND];
+        assert_eq!(replayed(&tags), [WIDER, AAC]);
+    }
+}
