@@ -169,7 +169,7 @@ impl Timeline {
             if !header.keyframe {
                 return;
             }
-            self.start(arrival, tag.timestamp, out);
+            self.start(arrival, tag.timestamp, track::believed(header.composition_time).min(0), out);
         }
         let Some(time) = self.place(TagKind::Video, arrival, tag.timestamp) else { return };
         self.fill(time, out);
@@ -210,7 +210,7 @@ impl Timeline {
                 self.held.push_back((arrival, tag));
                 return;
             }
-            self.start(arrival, tag.timestamp, out);
+            self.start(arrival, tag.timestamp, 0, out);
         }
         let Some(time) = self.place(TagKind::Audio, arrival, tag.timestamp) else { return };
         if self.filler.resume() {
@@ -243,10 +243,12 @@ impl Timeline {
         }
     }
 
-    fn start(&mut self, arrival: Duration, timestamp: u32, out: &mut Vec<FlvTag>) {
+    /// Time zero is the first tag, or when its picture is shown where that is before it is decoded: a picture that would be shown
+    /// before zero would have to be shown later than its sound.
+    fn start(&mut self, arrival: Duration, timestamp: u32, shown: i32, out: &mut Vec<FlvTag>) {
         self.started = true;
         let first = if self.planned.video { &mut self.video } else { &mut self.audio };
-        first.start(arrival, i64::from(timestamp), timestamp, -i64::from(timestamp));
+        first.start(arrival, i64::from(timestamp), timestamp, -i64::from(timestamp) - i64::from(shown));
         self.ahead.observe(arrival, -milliseconds(arrival));
         for header in self.sequence.headers() {
             let planned = if header.kind == TagKind::Video { self.planned.video } else { self.planned.audio };

@@ -304,6 +304,22 @@ fn decoding_after_presentation_keeps_the_presentation() {
 }
 
 #[test]
+fn a_first_picture_that_is_shown_before_it_is_decoded_is_shown_at_0_with_its_sound() {
+    let mut bench = Bench::new(BOTH);
+    for index in 0..50i64 {
+        bench.now = index * 40;
+        bench.push(frame(bench.now + 200, -120, index == 0));
+        bench.push(sound(bench.now + 80));
+    }
+    let shown =
+        |tag: &&FlvTag| i64::from(tag.timestamp) + i64::from(VideoHeader::parse(&tag.body).unwrap().composition_time);
+    let pictures: Vec<i64> =
+        bench.out.iter().filter(|tag| tag.kind == TagKind::Video && tag.body[1] == 1).map(|tag| shown(&tag)).collect();
+    assert_eq!(pictures, (0..50).map(|index| index * 40).collect::<Vec<_>>());
+    assert_eq!(bench.times(TagKind::Audio)[..3], [0, 40, 80]);
+}
+
+#[test]
 fn absurd_composition_times_are_not_believed() {
     let mut bench = Bench::new(VIDEO);
     bench.push(frame(0, 8_000_000, true));

@@ -189,13 +189,18 @@ impl Track {
     /// was seen, and the time of showing stays what it was.
     pub(super) fn order(&mut self, time: i64, composition: i32) -> (i64, i32) {
         debug_assert_eq!(self.kind, TagKind::Video);
-        let composition = if composition.abs() > MAX_COMPOSITION { 0 } else { composition };
+        let composition = believed(composition);
         let shown = time + i64::from(composition);
         self.reorder = self.reorder.max(i64::from(-composition)).min(MAX_REORDER);
         let decode = (time - self.reorder).max(self.last + 1);
         self.last = decode;
         (decode, i32::try_from((shown - decode).max(0)).unwrap_or(0))
     }
+}
+
+/// A composition time, 0 in place of nonsense.
+pub(super) fn believed(composition: i32) -> i32 {
+    if composition.abs() > MAX_COMPOSITION { 0 } else { composition }
 }
 
 /// A step back that is a wrap of fewer than 32 bits is a step forth.
