@@ -71,9 +71,14 @@ impl Bench {
 
     /// Films for so many seconds.
     async fn film(&mut self, seconds: u64) {
+        self.film_in(seconds, SEGMENT_BYTES).await;
+    }
+
+    /// With segments of so many bytes.
+    async fn film_in(&mut self, seconds: u64, bytes: usize) {
         for _ in 0..seconds {
             for rendition in RENDITIONS {
-                self.segment(rendition).await;
+                self.segment(rendition, bytes).await;
             }
             self.msn += 1;
             tokio::time::sleep(SECOND).await;
@@ -82,9 +87,9 @@ impl Bench {
         }
     }
 
-    async fn segment(&self, rendition: &str) {
+    async fn segment(&self, rendition: &str, bytes: usize) {
         let uri = format!("s_{rendition}_segment{:03}.ts", self.msn);
-        let payload = Payload::from(vec![self.msn as u8; SEGMENT_BYTES]);
+        let payload = Payload::from(vec![self.msn as u8; bytes]);
         {
             let mut live = self.live.lock().unwrap();
             live.push_back((uri.clone(), payload.clone()));
@@ -96,7 +101,7 @@ impl Bench {
             uri,
             duration: SECOND,
             date: UnixTime(1_700_000_000_000_000_000 + self.msn as i64 * 1_000_000_000),
-            bytes: SEGMENT_BYTES as u64,
+            bytes: bytes as u64,
             gap: false,
         };
         let command = SegmentCommand {
@@ -304,5 +309,17 @@ async fn an_outage_longer_than_the_memory_is_bounded_and_afterwards_no_new_gap_a
     for playlist in bench.end().await {
         assert_eq!(playlist.next(), 690);
         assert!(playlist.gaps.iter().all(|msn| (10..=610).contains(msn)), "gaps at {:?}", playlist.gaps);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_segment_over_the_stores_limit_is_a_gap_and_nothing_else_is() {
+    let mut bench = Bench::before(Faulty::new(Memory::new(200_000), 11, Faults::default())).await;
+    bench.film(5).await;
+    bench.film_in(1, 200_001).await;
+    bench.film(5).await;
+    for playlist in bench.end().await {
+        assert_eq!(playlist.next(), 11);
+        assert_eq!(playlist.gaps, BTreeSet::from([5]));
     }
 }

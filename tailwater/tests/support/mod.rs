@@ -3,13 +3,19 @@
 #![allow(dead_code, unused_imports, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
 pub mod browser;
+#[path = "../../../crates/rtmp/tests/support/bytes.rs"]
+pub mod bytes;
 pub mod camera;
+pub mod decoded;
+pub mod film;
+pub mod judge;
 pub mod nginx;
 pub mod playlist;
 pub mod server;
 pub mod tls;
 
 pub use camera::Camera;
+pub use film::{Film, Recipe};
 pub use playlist::{Media, Multivariant};
 pub use server::Server;
 

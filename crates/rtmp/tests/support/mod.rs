@@ -9,6 +9,7 @@ use rtmp::{EndReason, Limits, Message, Publisher, Server};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+pub mod bytes;
 pub mod peer;
 
 /// Longer than anything here takes: a test that gets here hangs.
