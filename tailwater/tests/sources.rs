@@ -7,6 +7,7 @@ use std::time::Duration;
 use rstest::rstest;
 use serde_json::{Value, json};
 use support::camera::Picture;
+use support::film::{Film, Recipe};
 use support::{Camera, Media, Multivariant, Server, eventually};
 
 async fn live(picture: &Picture, more: Value) -> (Server, Camera) {
@@ -179,6 +180,34 @@ async fn a_livestream_is_pulled_over_tls() {
     assert!(tls.connections() > 0, "it came over TLS");
     let shown = format!("{status} {:#?}", server.log());
     assert!(!shown.contains("secretkey"), "the stream key is shown: {shown}");
+}
+
+/// A short film whose pictures say, as Enhanced RTMP does, that they are in another codec.
+fn in_codec(four_cc: &[u8; 4]) -> Film {
+    Film::made(&Recipe { seconds: 3.0, ..Recipe::default() }).rewritten(|shot| {
+        let body = &shot.tag.body;
+        shot.is_video().then(|| {
+            let packet = if shot.is_header() { 0 } else { 1 };
+            let head = [&[0x80 | (body[0] & 0x70) | packet][..], four_cc].concat();
+            // Where AVC has its packet type and composition time, the codec's own data begins.
+            [&head[..], if packet == 0 { &body[5..] } else { &body[2..] }].concat()
+        })
+    })
+}
+
+#[rstest]
+#[case::hevc(b"hvc1", "HEVC")]
+#[case::unheard_of(b"zzzz", "zzzz")]
+#[tokio::test]
+async fn a_codec_that_ffmpeg_cannot_read_is_named_with_what_would_do(#[case] four_cc: &[u8; 4], #[case] name: &str) {
+    let server = Server::start(&[]);
+    server.create("s", "k", json!({})).await;
+    // The server may send it away once that is clear.
+    let _ = in_codec(four_cc).publish(&server.rtmp, "k").await;
+    let status = server.reaches("s", "failed").await;
+    assert_eq!(status["error"]["code"], "codec-unsupported", "{status}");
+    let message = status["error"]["message"].as_str().expect("a message");
+    assert!(message.contains(name) && message.contains("FFmpeg") && message.contains("H.264"), "{message}");
 }
 
 /// Two fields of a moving picture a frame: what a decoder shows is combed.
