@@ -165,8 +165,9 @@ fn judge(label: &'static str, cpu: f64, ffmpeg: &Path, clip: &Path, directory: &
 
 /// Frame by frame in order, whatever their timestamps.
 fn ssim(ffmpeg: &Path, file: &Path, clip: &Path, width: u32, height: u32) -> f64 {
-    let graph =
-        format!("[1:v]setpts=N/30/TB,scale={width}:{height}:flags=bicubic[r];[0:v]setpts=N/30/TB[d];[d][r]ssim");
+    // On one clock: in FLV's milliseconds a third of the frames would be compared with the one before.
+    let counted = "settb=1/30,setpts=N";
+    let graph = format!("[1:v]{counted},scale={width}:{height}:flags=bicubic[r];[0:v]{counted}[d];[d][r]ssim");
     let mut command = Command::new(ffmpeg);
     command.args(["-hide_banner", "-nostdin", "-i"]).arg(file).arg("-i").arg(clip);
     let printed = command.args(["-lavfi", &graph, "-f", "null", "-"]).output().unwrap().stderr;

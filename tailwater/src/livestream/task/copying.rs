@@ -95,8 +95,10 @@ impl Copying {
     fn begin(&mut self, info: &SourceInfo, tags: &[StampedTag]) -> SourceInfo {
         let mut known = info.clone();
         match (&mut self.state, &mut known.video) {
-            (State::Judged { info: judged, .. }, Some(video)) if is_same_picture(judged, video) => {
+            (State::Judged { info: judged, turning, .. }, Some(video)) if is_same_picture(judged, video) => {
                 known.video.clone_from(&judged.video);
+                // This session copies: nothing is left to turn to.
+                *turning = false;
             }
             // Another picture of the same encoder: its key frames are watched anyway.
             (State::Judged { info: judged, .. }, Some(video)) if self.passthrough == Passthrough::Always => {
@@ -285,6 +287,14 @@ mod tests {
         copying.source_came();
         let known = copying.begin(&source(), &[]).video.unwrap();
         assert_eq!(known.keyframe_interval, Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_session_that_begins_meanwhile_copies_at_once() {
+        let mut copying = watched();
+        assert_eq!(turn(&mut copying, 0, 170, 30, true), None, "judged, and no key frame since");
+        assert!(copying.begin(&source(), &[]).video.unwrap().keyframe_interval.is_some());
+        assert_eq!(turn(&mut copying, 170, 900, 30, true), None);
     }
 
     #[test]
