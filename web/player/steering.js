@@ -24,7 +24,7 @@ const DEAD_BAND = 0.04;
 /** Beyond this excess a jump is kinder than minutes of fast playback, seconds. */
 const JUMP_EXCESS = 2.5;
 /** While the picture has only just appeared a jump goes unseen, and costs no patience. */
-const SETTLING_MS = 1_500;
+const SETTLING_MS = 4_000;
 const SETTLING_EXCESS = 0.3;
 
 export class Steering {

@@ -7,7 +7,7 @@ import { LOW_LATENCY_CUSHION, Steering } from "../player/steering.js";
 const TICK = 50;
 
 /** Plays parts that arrive every `part` seconds, each `late(index)` seconds late; tells what happened. */
-function run({ start, seconds, part = 0.2, late = () => 0, steering = new Steering(LOW_LATENCY_CUSHION), jumps = true }) {
+function run({ start, seconds, part = 0.2, late = () => 0, burst = null, steering = new Steering(LOW_LATENCY_CUSHION), jumps = true }) {
   let buffered = start;
   let played = 0;
   let arrived = 0;
@@ -19,6 +19,7 @@ function run({ start, seconds, part = 0.2, late = () => 0, steering = new Steeri
       buffered += part;
       arrived += 1;
     }
+    if (burst !== null && now === burst.at * 1000) buffered += burst.seconds;
     if (dry && buffered - played > 0.1) {
       dry = false;
       steering.restart(now);
@@ -51,6 +52,12 @@ const tail = (values, share = 0.25) => values.slice(Math.floor(values.length * (
 test("a second too much at the start is jumped over while nobody sees it", () => {
   const seen = run({ start: 1.2, seconds: 10 });
   assert.ok(seen.jumped > 0.6, `jumped ${seen.jumped}`);
+  assert.equal(seen.stalls, 0);
+});
+
+test("what a slow machine has loaded only some seconds after the start is jumped over too", () => {
+  const seen = run({ start: 0.4, seconds: 10, burst: { at: 2.5, seconds: 1.6 } });
+  assert.ok(seen.jumped > 1.2, `jumped ${seen.jumped}`);
   assert.equal(seen.stalls, 0);
 });
 
