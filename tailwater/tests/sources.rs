@@ -195,11 +195,21 @@ fn in_codec(four_cc: &[u8; 4]) -> Film {
     })
 }
 
+/// FFmpeg does since version 6.1; Debian 12 has 5.1.
+fn reads_enhanced_rtmp() -> bool {
+    let (_, answer, _) = support::run("ffmpeg", &["-version"]);
+    let mut numbers = answer.split(|letter: char| !letter.is_ascii_digit()).filter_map(|number| number.parse().ok());
+    (numbers.next(), numbers.next()) >= (Some(6), Some(1))
+}
+
 #[rstest]
 #[case::hevc(b"hvc1", "HEVC")]
 #[case::unheard_of(b"zzzz", "zzzz")]
 #[tokio::test]
 async fn a_codec_that_ffmpeg_cannot_read_is_named_with_what_would_do(#[case] four_cc: &[u8; 4], #[case] name: &str) {
+    if name == "HEVC" && reads_enhanced_rtmp() {
+        return;
+    }
     let server = Server::start(&[]);
     server.create("s", "k", json!({})).await;
     // The server may send it away once that is clear.

@@ -138,6 +138,15 @@ pub enum PlanError {
         /// The FFmpeg there is.
         version: String,
     },
+    /// A codec that FLV can name and FFmpeg does not take from it.
+    #[error(
+        "the source is {codec}, which no FFmpeg reads from RTMP: \
+             send H.264, or to FFmpeg 6.1 and newer HEVC, AV1 or VP9"
+    )]
+    SourceUnreadable {
+        /// The source's codec.
+        codec: VideoCodec,
+    },
     /// The rung's codec has no encoder here.
     #[error(
         "rung {rung:?} needs {codec}, and this FFmpeg has no encoder for it ({wanted}): \
@@ -229,10 +238,7 @@ fn plan_video(
     if video.width < 2 || video.height < 2 {
         return Err(PlanError::NoPicture { width: video.width, height: video.height });
     }
-    if matches!(video.codec, VideoCodec::Hevc | VideoCodec::Av1) && !caps.flv_fourcc {
-        let (codec, version) = (video.codec.clone(), caps.version.to_string());
-        return Err(PlanError::SourceNeedsNewerFfmpeg { codec, version });
-    }
+    readable(&video.codec, caps)?;
     let source_rate = source_rate(plan, video, config);
     let rungs = fitting_rungs(plan, video, config);
     let copy_top = plan_copy(plan, video, &rungs, source_rate, config, caps);
@@ -302,6 +308,20 @@ fn video_rendition(
         frame_duration: frame_rate.frame_duration(),
         bandwidth_bound,
         average_bound,
+    }
+}
+
+/// Codecs of the FLV of 2010 that FFmpeg reads beside H.264, by the names the probe gives them.
+const OLD_CODECS: [&str; 3] = ["Sorenson H.263", "Screen Video", "VP6"];
+
+/// Whether FFmpeg reads the source's pictures.
+fn readable(codec: &VideoCodec, caps: &Capabilities) -> Result<(), PlanError> {
+    match codec {
+        VideoCodec::H264 => Ok(()),
+        VideoCodec::Other(name) if OLD_CODECS.contains(&name.as_str()) => Ok(()),
+        VideoCodec::Other(name) if name != "VP9" => Err(PlanError::SourceUnreadable { codec: codec.clone() }),
+        _ if caps.flv_fourcc => Ok(()),
+        _ => Err(PlanError::SourceNeedsNewerFfmpeg { codec: codec.clone(), version: caps.version.to_string() }),
     }
 }
 

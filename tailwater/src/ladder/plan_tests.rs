@@ -215,6 +215,19 @@ fn an_hevc_source_needs_ffmpeg_6_1() {
 }
 
 #[test]
+fn a_source_that_no_ffmpeg_reads_is_refused_by_name_and_old_ones_are_tried() {
+    let mut source = h264(1920, 1080, 30.0);
+    let mut planned = |name: &str| {
+        source.video.as_mut().unwrap().codec = VideoCodec::Other(name.into());
+        plan(&source, &config(), &Capabilities::typical(2)).map_err(|error| error.to_string())
+    };
+    let error = planned("FourCC zzzz").unwrap_err();
+    assert!(error.contains("FourCC zzzz") && error.contains("send H.264"), "{error}");
+    assert!(planned("VP9").unwrap_err().contains("6.1"));
+    assert!(planned("Sorenson H.263").is_ok());
+}
+
+#[test]
 fn encoders_are_taken_when_there_and_missed_by_name() {
     let mut config = config();
     let caps = Capabilities::typical(2);
