@@ -1,6 +1,6 @@
 //! HTTP listeners: HTTP/1.1 and h2c, or HTTPS with HTTP/2; bounded, and taken down in order.
 //!
-//! [`routes`] is which paths are behind which listener, [`direct`] the short way to `/live/`, [`connection`] what bounds
+//! [`routes`] is which paths are behind which listener, `direct` the short way to `/live/`, [`connection`] what bounds
 //! a client, [`tls`] the certificate.
 
 pub mod connection;

@@ -18,7 +18,7 @@ use crate::{
 pub struct Site {
     /// Everything.
     pub router: Router,
-    /// What of it needs no router: see [`direct`](super::direct).
+    /// What of it needs no router: see `direct`.
     pub origin: Option<Origin>,
 }
 

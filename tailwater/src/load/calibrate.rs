@@ -1,4 +1,4 @@
-//! How fast this machine is: a short real encode against what the figures of [`cost`](super::cost) predict for it.
+//! How fast this machine is: a short real encode against what the figures of [`cost`] predict for it.
 //!
 //! CPU time is measured, not time on the clock: what else the machine does at the moment hardly matters.
 
