@@ -190,6 +190,8 @@ export class Playback extends EventTarget {
       // Steered here.
       maxLiveSyncPlaybackRate: 1,
       liveSyncOnStallIncrease: 0,
+      // Whether it plays is decided here alone: that controller plays whenever a playlist arrives, also after a pause.
+      interstitialsController: undefined,
       capLevelToPlayerSize: true,
       backBufferLength: 60,
       abrEwmaDefaultEstimate: 5_000_000,
