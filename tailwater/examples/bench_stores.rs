@@ -27,7 +27,7 @@ use hls::time::UnixTime;
 use hls::window::{SegmentInfo, Window, WindowConfig};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use store::{Capabilities, Error, Key, MediaStore, Object, OpenOptions, Payload, PutOptions, StoreUrl};
-use tailwater::publish::sequence::Mark;
+use tailwater::publish::sequence::{Mark, Record};
 use tailwater::publish::{Command as Publish, Handle, Publisher, PublisherConfig, SegmentCommand};
 use tokio_util::sync::CancellationToken;
 
@@ -246,7 +246,7 @@ async fn begin(handle: &Handle) {
     }
     let variants = RUNGS.map(|(name, _)| format!("#EXT-X-STREAM-INF:BANDWIDTH=1000000\nbench_{name}_playlist.m3u8\n"));
     handle.send(Publish::Multivariant(format!("#EXTM3U\n{}", variants.concat()))).await;
-    handle.send(Publish::Sequence(Mark::ahead(None, 0, 0))).await;
+    handle.send(Publish::Sequence(Record { mark: Mark::ahead(None, 0, 0), renditions: Vec::new() })).await;
 }
 
 fn segment(rendition: &str, msn: u64, bytes: Bytes) -> SegmentCommand {

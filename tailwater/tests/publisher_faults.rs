@@ -9,7 +9,7 @@ use std::time::Duration;
 use hls::time::UnixTime;
 use hls::window::{SegmentInfo, Window, WindowConfig};
 use store::{Faults, Faulty, Key, MediaStore, Memory, Payload};
-use tailwater::publish::sequence::Mark;
+use tailwater::publish::sequence::{Mark, Record};
 use tailwater::publish::{Command, Handle, Publisher, PublisherConfig, SegmentCommand};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -64,7 +64,7 @@ impl Bench {
             .map(|name| format!("#EXT-X-STREAM-INF:BANDWIDTH=1000000\ns_{name}_playlist.m3u8\n"))
             .collect();
         handle.send(Command::Multivariant(format!("#EXTM3U\n{master}"))).await;
-        handle.send(Command::Sequence(Mark::ahead(None, 0, 0))).await;
+        handle.send(Command::Sequence(Record { mark: Mark::ahead(None, 0, 0), renditions: Vec::new() })).await;
         let reader = tokio::spawn(watch(store.clone()));
         Self { store, handle, publisher, reader, live, msn: 0, most_waiting: 0 }
     }

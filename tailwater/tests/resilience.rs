@@ -354,3 +354,42 @@ async fn with_a_remote_store_numbers_go_on_where_they_were_when_the_server_was_a
     assert!((before + 1..before + 4).contains(&first), "{before}, then {}", playlist.text);
     assert_eq!(playlist.parsed.discontinuity_sequence, 1, "{}", playlist.text);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_remote_store_a_player_on_a_rung_that_is_left_out_plays_on_after_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let momento = momento_fake::Fake::start(momento_fake::Options::default()).await.unwrap();
+    let (key, endpoint) = (momento.api_key(), momento.endpoint());
+    let environment = [("MOMENTO_API_KEY", key.as_str()), ("MOMENTO_ENDPOINT", endpoint.as_str())];
+    let config = format!("resume = true\nstate_file = '{}'", folder.path().join("state.json").display());
+    let store = ["--store", "momento:livestreams"];
+    let start = || Server::in_folder(folder.path(), &config, &store, &environment);
+    let mut server = start();
+    let camera = Camera::publish(&server.publish_url("k"));
+    server.create("s", "k", json!({})).await;
+    server.reaches("s", "live").await;
+    after(&server, 0, 1).await;
+    drop(camera);
+    let smaller = Picture { size: "160x90", ..Picture::default() };
+    let camera = Camera::show(&server.publish_url("k"), &smaller);
+    after(&server, 1, 1).await;
+    let before = media(&server, "180p").await;
+    assert!(before.uris().last().unwrap().contains("s_90p_segment"), "it names the next rung below: {}", before.text);
+    server.signal("-KILL");
+    server.wait();
+    drop(camera);
+
+    let server = start();
+    let _camera = Camera::show(&server.publish_url("k"), &smaller);
+    server.reaches("s", "live").await;
+    let origin = media(&server, "180p").await;
+    assert!(origin.last_msn() > before.last_msn(), "{}", origin.text);
+    assert!(origin.uris().iter().all(|uri| uri.contains("s_90p_segment")), "{}", origin.text);
+    let stored = eventually("it goes on in the store too", Duration::from_secs(10), async || {
+        let contents = momento.contents("livestreams");
+        let playlist = Media::parse(std::str::from_utf8(contents.get("s_180p_playlist.m3u8")?).ok()?);
+        (playlist.last_msn() > before.last_msn()).then_some(playlist)
+    });
+    let stored = stored.await;
+    assert_eq!(stored.parsed.media_sequence, origin.parsed.media_sequence, "{}", stored.text);
+}

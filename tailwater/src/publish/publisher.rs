@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::schedule::ONE_ATTEMPT;
-use super::sequence::{self, Mark, invalid};
+use super::sequence::{self, Record, invalid};
 use super::spool::Spool;
 use super::status::{StoreState, StoreStatus};
 use super::track::{Entry, Track};
@@ -85,8 +85,8 @@ pub enum Command {
     Segment(Box<SegmentCommand>),
     /// The multivariant playlist, in full. Renditions come before it.
     Multivariant(String),
-    /// The numbers in use, for those who come after a crash.
-    Sequence(Mark),
+    /// The numbers and renditions in use, for those who come after a crash.
+    Sequence(Record),
     /// No more segments: ENDLIST.
     End,
     /// No more segments from this process: the playlists stay open for the next.
@@ -142,10 +142,10 @@ pub struct Publisher {
     multivariant: Option<String>,
     multivariant_dirty: bool,
     multivariant_stored: bool,
-    mark: Option<Mark>,
-    mark_dirty: bool,
-    /// The mark has been written, so its absence means the store was emptied.
-    marked: bool,
+    record: Option<Record>,
+    record_dirty: bool,
+    /// The record has been written, so its absence means the store was emptied.
+    recorded: bool,
     refresh_at: Instant,
     ending: bool,
     trouble: Incident,
@@ -164,12 +164,12 @@ enum Done {
     Round(Round),
 }
 
-/// One round of playlists: the mark looked at, then everything that changed.
+/// One round of playlists: the record looked at, then everything that changed.
 struct Round {
     wiped: bool,
     tracks: Vec<(String, u64)>,
     multivariant: bool,
-    mark: Option<Mark>,
+    record: Option<Record>,
     error: Option<Error>,
 }
 
@@ -202,9 +202,9 @@ impl Publisher {
             multivariant: None,
             multivariant_dirty: false,
             multivariant_stored: false,
-            mark: None,
-            mark_dirty: false,
-            marked: false,
+            record: None,
+            record_dirty: false,
+            recorded: false,
             refresh_at,
             ending: false,
             trouble: Incident::default(),
@@ -249,9 +249,9 @@ impl Publisher {
                 self.multivariant_dirty |= self.multivariant.as_deref() != Some(&text);
                 self.multivariant = Some(text);
             }
-            Command::Sequence(mark) => {
-                self.mark_dirty |= self.mark != Some(mark);
-                self.mark = Some(mark);
+            Command::Sequence(record) => {
+                self.record_dirty |= self.record.as_ref() != Some(&record);
+                self.record = Some(record);
             }
             Command::End => {
                 self.ending = true;
@@ -331,9 +331,9 @@ impl Publisher {
         if round.multivariant {
             (self.multivariant_dirty, self.multivariant_stored) = (false, true);
         }
-        if let Some(mark) = round.mark {
-            self.marked = true;
-            self.mark_dirty = self.mark != Some(mark);
+        if let Some(record) = round.record {
+            self.recorded = true;
+            self.record_dirty = self.record != Some(record);
         }
         match round.error {
             Some(error) => {
@@ -352,8 +352,8 @@ impl Publisher {
     fn start_over(&mut self) {
         tracing::warn!(store = %self.store, stream = self.config.slug, "the store lost everything: writing again what is still in memory");
         metrics::counter!("tailwater_store_wipes_total").increment(1);
-        self.marked = false;
-        self.mark_dirty = true;
+        self.recorded = false;
+        self.record_dirty = true;
         (self.multivariant_dirty, self.multivariant_stored) = (self.multivariant.is_some(), false);
         let live = Arc::clone(&self.live);
         self.tracks.iter_mut().for_each(|track| track.forget(|key| live(key).is_some()));
@@ -377,7 +377,7 @@ impl Publisher {
             self.refresh_at = now + self.config.ttl / 4;
             self.tracks.iter_mut().for_each(Track::refresh);
             self.multivariant_dirty = self.multivariant.is_some();
-            self.mark_dirty = self.mark.is_some();
+            self.record_dirty = self.record.is_some();
         }
         for file in self.uploads.give_up(now, self.config.segment * PATIENCE_SEGMENTS) {
             self.release(Some(file));
@@ -446,12 +446,11 @@ impl Publisher {
                 Some(PlaylistPut { rendition: track.name.clone(), version, text, replace })
             })
             .collect();
-        let all_listed = self.tracks.iter().all(Track::is_listed) && !self.tracks.is_empty();
-        let multivariant = self.multivariant.clone().filter(|_| self.multivariant_dirty && all_listed);
+        let multivariant = self.multivariant.clone().filter(|_| self.multivariant_is_due());
         let multivariant = multivariant.map(|text| (text, self.multivariant_stored && capabilities.replaces));
         let shows_a_wipe = !playlists.is_empty() && playlists.iter().all(|put| put.replace);
-        let mark = self.mark.filter(|_| self.mark_dirty);
-        if playlists.is_empty() && multivariant.is_none() && mark.is_none() {
+        let record = self.record.clone().filter(|_| self.record_dirty);
+        if playlists.is_empty() && multivariant.is_none() && record.is_none() {
             return;
         }
         self.round = true;
@@ -459,12 +458,20 @@ impl Publisher {
             store: Arc::clone(&self.store),
             slug: self.config.slug.clone(),
             ttl: self.config.ttl,
-            check: self.marked && !capabilities.local && !shows_a_wipe,
+            check: self.recorded && !capabilities.local && !shows_a_wipe,
             playlists,
             multivariant,
-            mark,
+            record,
         };
         self.jobs.spawn(async move { Done::Round(job.run().await) });
+    }
+
+    /// It is news, and the playlists it names are there.
+    fn multivariant_is_due(&self) -> bool {
+        let Some(text) = self.multivariant.as_ref().filter(|_| self.multivariant_dirty) else { return false };
+        let names = |track: &&Track| text.contains(&format!("{}_{}_playlist.m3u8", self.config.slug, track.name));
+        let mut named = self.tracks.iter().filter(names).peekable();
+        named.peek().is_some() && named.all(Track::is_listed)
     }
 
     fn next_wake(&self) -> Instant {
@@ -483,8 +490,8 @@ impl Publisher {
             && !self.round
             && self.uploads.is_empty()
             && self.tracks.iter().all(Track::is_settled)
-            && !(self.multivariant_dirty && self.tracks.iter().all(Track::is_listed) && !self.tracks.is_empty())
-            && !self.mark_dirty
+            && !self.multivariant_is_due()
+            && !self.record_dirty
     }
 
     /// The first of several losses is worth a line; each is counted as a gap.
@@ -543,12 +550,12 @@ struct RoundJob {
     store: Arc<dyn MediaStore>,
     slug: String,
     ttl: Duration,
-    /// Look for the mark first: nothing that is put would show that the store lost everything.
+    /// Look for the record first: nothing that is put would show that the store lost everything.
     check: bool,
     playlists: Vec<PlaylistPut>,
     /// The text, and whether it replaces one.
     multivariant: Option<(String, bool)>,
-    mark: Option<Mark>,
+    record: Option<Record>,
 }
 
 struct PlaylistPut {
@@ -561,7 +568,7 @@ struct PlaylistPut {
 
 impl RoundJob {
     async fn run(self) -> Round {
-        let mut round = Round { wiped: false, tracks: Vec::new(), multivariant: false, mark: None, error: None };
+        let mut round = Round { wiped: false, tracks: Vec::new(), multivariant: false, record: None, error: None };
         if self.check {
             match within(&*self.store, &self.slug, sequence::is_there(&*self.store, &self.slug)).await {
                 Ok(true) => {}
@@ -569,9 +576,9 @@ impl RoundJob {
                 Err(error) => return Round { error: Some(error), ..round },
             }
         }
-        if let Some(mark) = self.mark {
-            match within(&*self.store, &self.slug, sequence::write(&*self.store, &self.slug, mark, self.ttl)).await {
-                Ok(()) => round.mark = Some(mark),
+        if let Some(record) = self.record {
+            match within(&*self.store, &self.slug, sequence::write(&*self.store, &self.slug, &record, self.ttl)).await {
+                Ok(()) => round.record = Some(record),
                 Err(error) => round.error = Some(error),
             }
         }

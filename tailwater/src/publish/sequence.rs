@@ -2,10 +2,12 @@
 //!
 //! A store that is this process's own (embedded) says exactly what was used: numbers go on without a hole. A remote one
 //! may have missed the last words of a process that died, so a mark ahead of use is kept in `<stream>_sequence`, and the
-//! next broadcast starts there.
+//! next broadcast starts there. The record also names the renditions: players do not read the multivariant playlist again,
+//! and ask the next process for the one that they were on.
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use hls::window::{Window, WindowConfig};
 use serde::{Deserialize, Serialize};
 use store::{At, Error, ErrorKind, Key, MediaStore, Operation, Payload, PutOptions};
@@ -42,6 +44,29 @@ impl Mark {
     }
 }
 
+/// A rendition that players of the broadcast may be on, whether it is encoded at the moment or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KnownRendition {
+    /// Its name.
+    pub name: String,
+    /// BANDWIDTH that was advertised for it, bit/s.
+    pub bandwidth: u64,
+    /// AVERAGE-BANDWIDTH that was advertised for it, bit/s.
+    pub average_bandwidth: u64,
+}
+
+/// What `<stream>_sequence` holds, as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The numbers.
+    #[serde(flatten)]
+    pub mark: Mark,
+    /// The renditions of a broadcast that has not ended.
+    #[serde(default)]
+    pub renditions: Vec<KnownRendition>,
+}
+
 /// Where a broadcast begins.
 #[derive(Debug, Default)]
 pub struct Start {
@@ -49,8 +74,11 @@ pub struct Start {
     pub next_msn: u64,
     /// The discontinuity sequence number of the first segment.
     pub next_dsn: u64,
-    /// The playlists to go on with, by rendition: those of a broadcast that was cut short and whose last words are known.
+    /// The playlists to go on with, by rendition: those of a broadcast that was cut short. Empty ones where its last words
+    /// are not known.
     pub windows: Vec<(String, Window)>,
+    /// What was advertised for them, as far as it is known.
+    pub known: Vec<KnownRendition>,
     /// The multivariant playlist over `windows`.
     pub multivariant: Option<String>,
     /// Parts of the first segment may have been seen by players before, with other bytes under their names.
@@ -78,17 +106,49 @@ pub async fn start(store: &dyn MediaStore, slug: &str, config: &ConfigOf<'_>, un
 }
 
 async fn find(store: &dyn MediaStore, slug: &str, config: &ConfigOf<'_>) -> Result<Start, Error> {
-    let recorded = read(store, slug).await?;
+    let record = read(store, slug).await?;
     if store.capabilities().local
         && let Some(start) = find_exactly(store, slug, config).await?
     {
+        return Ok(Start { known: record.map(|record| record.renditions).unwrap_or_default(), ..start });
+    }
+    let Some(Record { mark, renditions }) = record else { return Ok(Start::default()) };
+    let start = Start { next_msn: mark.media_sequence, next_dsn: mark.discontinuity_sequence, ..Start::default() };
+    if store.capabilities().local {
         return Ok(start);
     }
-    Ok(recorded.map_or_else(Start::default, |mark| Start {
-        next_msn: mark.media_sequence,
-        next_dsn: mark.discontinuity_sequence,
-        ..Start::default()
-    }))
+    let windows = join_all(renditions.iter().map(|known| open_window(store, slug, &known.name, config, mark))).await;
+    let windows =
+        windows.into_iter().zip(&renditions).filter_map(|(window, known)| Some((known.name.clone(), window?)));
+    Ok(Start { windows: windows.collect(), known: renditions, ..start })
+}
+
+/// The empty playlist with which a rendition goes on at the mark, when the stored one is there and has not ended.
+async fn open_window(
+    store: &dyn MediaStore,
+    slug: &str,
+    rendition: &str,
+    config: &ConfigOf<'_>,
+    mark: Mark,
+) -> Option<Window> {
+    let key = format!("{slug}_{rendition}_playlist.m3u8");
+    let stored = match tokio::time::timeout(PATIENCE / 2, read_text(store, &key)).await {
+        Ok(Ok(text)) => Window::restore(config(rendition), &text?).map_err(|error| error.to_string()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("the store did not answer in time".to_owned()),
+    };
+    match stored {
+        Ok(stored) if stored.was_ended() => None,
+        Ok(stored) => {
+            // EXT-X-TARGETDURATION stays what players were told.
+            let config = WindowConfig { target_duration: stored.snapshot().target_duration(), ..config(rendition) };
+            Some(Window::new(config, mark.media_sequence, mark.discontinuity_sequence))
+        }
+        Err(reason) => {
+            tracing::warn!(key, reason, "a stored playlist cannot be gone on with");
+            None
+        }
+    }
 }
 
 /// From the playlists and the segments themselves, when the store has them.
@@ -115,7 +175,14 @@ async fn find_exactly(store: &dyn MediaStore, slug: &str, config: &ConfigOf<'_>)
         return Ok(Some(Start { next_msn: stored.max(listed), next_dsn: next_dsn + 1, ..Start::default() }));
     }
     let multivariant = read_text(store, &format!("{slug}_playlist.m3u8")).await?;
-    Ok(Some(Start { next_msn: stored.max(listed), next_dsn, windows, multivariant, withhold_parts: true }))
+    Ok(Some(Start {
+        next_msn: stored.max(listed),
+        next_dsn,
+        windows,
+        multivariant,
+        withhold_parts: true,
+        known: Vec::new(),
+    }))
 }
 
 /// A playlist, if it is there.
@@ -141,7 +208,7 @@ fn key(store: &dyn MediaStore, slug: &str) -> Result<Key, Error> {
     Key::parse(format!("{slug}_sequence")).map_err(|error| invalid(store, error.to_string()))
 }
 
-async fn read(store: &dyn MediaStore, slug: &str) -> Result<Option<Mark>, Error> {
+async fn read(store: &dyn MediaStore, slug: &str) -> Result<Option<Record>, Error> {
     match store.get(&key(store, slug)?, None).await {
         Ok(object) => serde_json::from_slice(&object.payload.contiguous())
             .map(Some)
@@ -153,13 +220,13 @@ async fn read(store: &dyn MediaStore, slug: &str) -> Result<Option<Mark>, Error>
 
 /// Whether the record is still there. A store that has lost it has lost everything.
 pub(super) async fn is_there(store: &dyn MediaStore, slug: &str) -> Result<bool, Error> {
-    read(store, slug).await.map(|mark| mark.is_some())
+    read(store, slug).await.map(|record| record.is_some())
 }
 
 /// Writes the record. It outlives every object it speaks of: twice their time to live and an hour.
-pub(super) async fn write(store: &dyn MediaStore, slug: &str, mark: Mark, ttl: Duration) -> Result<(), Error> {
+pub(super) async fn write(store: &dyn MediaStore, slug: &str, record: &Record, ttl: Duration) -> Result<(), Error> {
     let key = key(store, slug)?;
-    let text = serde_json::to_string(&mark).unwrap_or_default();
+    let text = serde_json::to_string(record).unwrap_or_default();
     let options = PutOptions::new(&key, ttl * 2 + Duration::from_secs(3600)).budget(super::schedule::ONE_ATTEMPT);
     store.put(&key, Payload::from(text), &options).await
 }
@@ -168,3 +235,6 @@ pub(super) async fn write(store: &dyn MediaStore, slug: &str, mark: Mark, ttl: D
 pub(super) fn invalid(store: &dyn MediaStore, detail: String) -> Error {
     Error::Invalid { at: At::store(store, Operation::Get), detail }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,7 @@ use store::Payload;
 
 use super::multivariants;
 use crate::origin::Multivariants;
+use crate::publish::sequence::{KnownRendition, Start};
 use crate::publish::{Command, SegmentCommand};
 
 /// What does not change in a livestream's life.
@@ -119,35 +120,38 @@ pub struct Packager {
 }
 
 impl Packager {
-    /// A packager whose first segment is `next_msn`, with what an earlier process left in `windows`.
-    pub fn new(
-        config: PackagerConfig,
-        next_msn: u64,
-        next_dsn: u64,
-        windows: Vec<(String, Window)>,
-        withhold_parts: bool,
-    ) -> Self {
-        let has_history = !windows.is_empty();
+    /// A packager that begins where an earlier process left off.
+    pub fn new(config: PackagerConfig, start: Start) -> Self {
         let mut packager = Self {
             config,
             renditions: Vec::new(),
             session: None,
             clock: None,
-            next_msn,
-            discontinuities: next_dsn,
-            has_history,
-            withhold: withhold_parts.then_some(next_msn),
+            next_msn: start.next_msn,
+            discontinuities: start.next_dsn,
+            has_history: false,
+            withhold: start.withhold_parts.then_some(start.next_msn),
             multivariants: None,
             outputs: VecDeque::new(),
         };
-        for (name, window) in windows {
+        for (name, window) in start.windows {
             let audio_only = name == AUDIO;
+            let known = start.known.iter().find(|known| known.name == name);
             packager.add_rendition(name, audio_only, window);
+            if let (Some(known), Some(added)) = (known, packager.renditions.last_mut()) {
+                added.raise_bounds(packager.config.window.target_duration, known.bandwidth, known.average_bandwidth);
+            }
         }
-        packager.fill(next_msn);
-        // Players that kept asking over a restart find what they knew.
-        (0..packager.renditions.len()).for_each(|index| packager.show(index));
+        packager.has_history = packager.renditions.iter().any(Rendition::has_segments);
+        packager.fill(start.next_msn);
+        // Players that kept asking over a restart find what they knew; what is empty is still in the store as it was.
+        for rendition in &mut packager.renditions {
+            rendition.changed = rendition.has_segments();
+        }
         packager.show_changes();
+        if let Some(multivariant) = start.multivariant {
+            packager.restore_multivariant(multivariant);
+        }
         packager
     }
 
@@ -179,10 +183,11 @@ impl Packager {
         }
         for known in &mut self.renditions {
             let planned = renditions.iter().position(|planned| planned.name == known.name);
+            known.changed |= !known.has_segments();
             known.encoded = planned.is_some();
             known.tracks = None;
             if let Some(planned) = planned.map(|index| &renditions[index]) {
-                known.raise_bounds(self.config.window.target_duration, planned);
+                known.raise_bounds(self.config.window.target_duration, planned.bandwidth, planned.average_bandwidth);
                 known.audio_only = planned.audio_only;
             }
             known.source = match planned {
@@ -196,12 +201,6 @@ impl Packager {
         self.session = Some(Session { base, started: false });
         // A player that read the multivariant playlist asks for these before they have media: it is held, not sent away.
         self.show_changes();
-    }
-
-    /// The multivariant playlist that an earlier process left, until this one has its own.
-    pub fn restore_multivariant(&mut self, plain: String) {
-        let low_latency = self.config.low_latency.then(|| plain.replace("_playlist.m3u8", "_low-latency.m3u8"));
-        self.outputs.push_back(Output::Multivariants(Multivariants { plain, low_latency }));
     }
 
     /// What a slicer of the session has to say, all that came at once. A segment's last part and its end are shown
@@ -318,10 +317,26 @@ impl Packager {
         self.session.is_some()
     }
 
+    /// The renditions so far, for those who come after a crash.
+    pub fn known(&self) -> Vec<KnownRendition> {
+        let known = |rendition: &Rendition| KnownRendition {
+            name: rendition.name.clone(),
+            bandwidth: rendition.meter.peak(),
+            average_bandwidth: rendition.meter.average(),
+        };
+        self.renditions.iter().map(known).collect()
+    }
+
     /// A rendition's next media sequence number and its advertised peak bit rate.
     pub fn progress(&self, name: &str) -> Option<(u64, u64)> {
         let rendition = self.renditions.iter().find(|rendition| rendition.name == name)?;
         Some((rendition.window.next_msn(), rendition.meter.peak()))
+    }
+
+    /// The multivariant playlist that an earlier process left, until this one has its own.
+    fn restore_multivariant(&mut self, plain: String) {
+        let low_latency = self.config.low_latency.then(|| plain.replace("_playlist.m3u8", "_low-latency.m3u8"));
+        self.outputs.push_back(Output::Multivariants(Multivariants { plain, low_latency }));
     }
 
     fn add_rendition(&mut self, name: String, audio_only: bool, window: Window) {
@@ -536,12 +551,15 @@ impl Packager {
 }
 
 impl Rendition {
+    fn has_segments(&self) -> bool {
+        self.window.first_msn() < self.window.next_msn()
+    }
+
     /// Never lower: what was advertised stays true.
-    fn raise_bounds(&mut self, target_duration: u32, planned: &SessionRendition) {
+    fn raise_bounds(&mut self, target_duration: u32, bandwidth: u64, average_bandwidth: u64) {
         let (peak, average) = (self.meter.peak(), self.meter.average());
-        if planned.bandwidth > peak || planned.average_bandwidth > average {
-            let (peak, average) = (peak.max(planned.bandwidth), average.max(planned.average_bandwidth));
-            self.meter = Meter::new(target_duration, peak, average);
+        if bandwidth > peak || average_bandwidth > average {
+            self.meter = Meter::new(target_duration, peak.max(bandwidth), average.max(average_bandwidth));
         }
     }
 }

@@ -10,7 +10,7 @@ fn config(low_latency: bool, store_first: bool) -> PackagerConfig {
 }
 
 fn packager(low_latency: bool) -> Packager {
-    Packager::new(config(low_latency, false), 0, 0, Vec::new(), false)
+    Packager::new(config(low_latency, false), Start::default())
 }
 
 fn rungs(names: &[&str]) -> Vec<SessionRendition> {
@@ -174,6 +174,41 @@ fn a_rung_that_is_not_encoded_any_more_names_the_media_of_the_next_below() {
     assert!(!newest.expect("a new one").contains("1080p"), "new multivariant playlists leave it out");
 }
 
+/// What a remote store knows of a broadcast whose process died: numbers to go on with, and what players may be on.
+fn cut_short(names: &[&str]) -> Start {
+    let window = |name: &&str| ((*name).to_owned(), Window::new(config(true, false).window_of(name), 1000, 100));
+    let known = |rung: SessionRendition| KnownRendition {
+        name: rung.name,
+        bandwidth: rung.bandwidth,
+        average_bandwidth: rung.average_bandwidth,
+    };
+    Start {
+        next_msn: 1000,
+        next_dsn: 100,
+        windows: names.iter().map(window).collect(),
+        known: rungs(names).into_iter().map(known).collect(),
+        ..Start::default()
+    }
+}
+
+#[test]
+fn after_a_crash_a_rung_that_only_players_know_names_the_media_of_the_next_below() {
+    let mut packager = Packager::new(config(true, false), cut_short(&["1080p", "720p", "480p", "360p"]));
+    assert!(
+        !outputs(&mut packager).iter().any(|output| matches!(output, Output::Show(..))),
+        "the store still has more"
+    );
+    session(&mut packager, &["480p", "360p"], 0..2);
+    let all = outputs(&mut packager);
+    for (rung, media) in [("1080p", "480p"), ("720p", "480p"), ("480p", "480p"), ("360p", "360p")] {
+        let playlist = playlist(&all, rung);
+        assert_eq!(uris(&playlist)[0], format!("show_{media}_segment1000.ts"), "{playlist}");
+        assert!(playlist.contains("#EXT-X-DISCONTINUITY-SEQUENCE:100\n"), "{playlist}");
+    }
+    let known: Vec<String> = packager.known().into_iter().map(|known| known.name).collect();
+    assert_eq!(known, ["1080p", "720p", "480p", "360p"], "the next process is told of all of them");
+}
+
 #[test]
 fn a_rung_that_comes_later_begins_at_the_number_of_the_others() {
     let mut packager = packager(true);
@@ -199,7 +234,7 @@ fn the_last_part_of_a_segment_is_never_shown_without_its_end() {
 
 #[test]
 fn with_an_embedded_store_a_segment_is_listed_once_it_is_stored() {
-    let mut packager = Packager::new(config(true, true), 0, 0, Vec::new(), false);
+    let mut packager = Packager::new(config(true, true), Start::default());
     session(&mut packager, &["720p"], 0..1);
     assert!(packager.waits_for_store());
     let lists = |output: &Output| matches!(output, Output::Show(_, shown) if shown.segments().len() > 0);
@@ -213,7 +248,8 @@ fn with_an_embedded_store_a_segment_is_listed_once_it_is_stored() {
 
 #[test]
 fn parts_are_withheld_in_the_first_segment_when_their_names_may_be_known_with_other_bytes() {
-    let mut packager = Packager::new(config(true, false), 7, 0, Vec::new(), true);
+    let mut packager =
+        Packager::new(config(true, false), Start { next_msn: 7, withhold_parts: true, ..Start::default() });
     session(&mut packager, &["720p"], 0..2);
     let parts: Vec<String> = outputs(&mut packager)
         .into_iter()

@@ -90,7 +90,7 @@ pub(super) struct Task {
     publisher: publish::Handle,
     publishing: JoinHandle<()>,
     stored: mpsc::UnboundedReceiver<String>,
-    mark: Option<sequence::Mark>,
+    record: Option<sequence::Record>,
     backlog: Backlog,
     source_present: bool,
     /// When waiting for the source ends.
@@ -162,10 +162,7 @@ impl Task {
         if let Some((_, window)) = start.windows.first() {
             config.window.target_duration = window.snapshot().target_duration();
         }
-        let mut packager = Packager::new(config, start.next_msn, start.next_dsn, start.windows, start.withhold_parts);
-        if let Some(multivariant) = start.multivariant {
-            packager.restore_multivariant(multivariant);
-        }
+        let packager = Packager::new(config, start);
         // A backup is given as long as the main source.
         let sources = 1 + u32::from(request.backup.is_some());
         let mut patience = environment.source_timeout * sources;
@@ -187,7 +184,7 @@ impl Task {
             publisher: handle,
             publishing,
             stored,
-            mark: None,
+            record: None,
             backlog: Backlog::new(BACKLOG_BYTES),
             source_present: false,
             deadline: Some(Instant::now() + patience),
@@ -324,11 +321,10 @@ impl Task {
     /// The numbers are certain now: the next process goes on without a hole, whatever the store.
     async fn leave(&mut self) {
         self.packager.leave();
-        if self.mark.is_some() {
+        if let Some(record) = &mut self.record {
             let (next, discontinuities) = (self.packager.next_number(), self.packager.discontinuities());
-            let mark = sequence::Mark { media_sequence: next, discontinuity_sequence: discontinuities + 1 };
-            self.mark = Some(mark);
-            self.publisher.send(publish::Command::Sequence(mark)).await;
+            record.mark = sequence::Mark { media_sequence: next, discontinuity_sequence: discontinuities + 1 };
+            self.publisher.send(publish::Command::Sequence(record.clone())).await;
         }
     }
 

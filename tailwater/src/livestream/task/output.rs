@@ -36,11 +36,17 @@ impl Task {
         self.tell();
     }
 
+    /// Nothing before the first session: a broadcast that never began uses no numbers.
     async fn reserve_numbers(&mut self) {
-        let mark = sequence::Mark::ahead(self.mark, self.packager.next_number(), self.packager.discontinuities());
-        if self.mark != Some(mark) && self.packager.has_session() {
-            self.mark = Some(mark);
-            self.publisher.send(Command::Sequence(mark)).await;
+        if !self.packager.has_session() {
+            return;
+        }
+        let recorded = self.record.as_ref().map(|record| record.mark);
+        let mark = sequence::Mark::ahead(recorded, self.packager.next_number(), self.packager.discontinuities());
+        let record = sequence::Record { mark, renditions: self.packager.known() };
+        if self.record.as_ref() != Some(&record) {
+            self.record = Some(record.clone());
+            self.publisher.send(Command::Sequence(record)).await;
         }
     }
 
