@@ -27,7 +27,7 @@ fn row(name: &'static str, film: Film, seconds: f64, beats: usize) -> Row {
     Row {
         name,
         film,
-        expected: Expected { seconds, again: 0.0, discontinuities: 0, beats },
+        expected: Expected { seconds, again: 0.0, discontinuities: 0, beats, lost: false },
         more: json!({"ladder": ladder}),
     }
 }
@@ -41,6 +41,11 @@ impl Row {
     /// A session that begins because of its sound begins with the pictures since the last keyframe: they are shown again.
     fn in_the_middle_of_a_gop(mut self) -> Self {
         self.expected.again = 1.0;
+        self.with_a_discontinuity()
+    }
+
+    fn that_is_lost_for_a_while(mut self) -> Self {
+        self.expected.lost = true;
         self.with_a_discontinuity()
     }
 
@@ -206,8 +211,15 @@ async fn tracks_that_are_late_or_far_apart() {
             12.0,
             8,
         ),
+        row("video that pauses while audio goes on", blind_for_a_while(&film), 7.4, 7).that_is_lost_for_a_while(),
+        row("video that pauses, in CMAF", blind_for_a_while(&film), 7.4, 7).that_is_lost_for_a_while().in_cmaf(),
     ])
     .await;
+}
+
+/// No picture from 3.4 to 8 s, and the one that comes then is a keyframe.
+fn blind_for_a_while(film: &Film) -> Film {
+    film.clone().only(|shot| !shot.is_video() || shot.is_header() || !(3400..8000).contains(&shot.at))
 }
 
 /// Neither audio nor its configuration nor a promise of it before 10 s.

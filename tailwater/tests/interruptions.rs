@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::camera::Picture;
+use support::film::{Film, Recipe};
+use support::nginx::Nginx;
 use support::{Camera, Media, Server, eventually};
 
 const RENDITIONS: [&str; 2] = ["180p", "90p"];
@@ -71,6 +73,23 @@ async fn an_encoder_may_come_back_with_another_size_and_frame_rate() {
 #[tokio::test]
 async fn an_encoder_may_come_back_without_sound() {
     comes_back_as(Picture { audio: false, ..Picture::default() }).await;
+}
+
+#[tokio::test]
+async fn a_pulled_source_whose_picture_stops_is_lost_although_its_sound_goes_on() {
+    let nginx = Nginx::start();
+    let server = Server::start(&[]);
+    server.create("s", "k", json!({"rtmpUrl": nginx.url("k")})).await;
+    let film = Film::made(&Recipe { seconds: 9.0, ..Recipe::default() });
+    let blind = film.only(|shot| !shot.is_video() || shot.at < 3400);
+    let address = format!("127.0.0.1:{}", nginx.port());
+    tokio::select! {
+        published = blind.publish(&address, "k") => panic!("it was not noticed: {published:?}"),
+        status = server.reaches("s", "interrupted") => {
+            assert_eq!(status["error"]["code"], "source-lost", "{status}");
+            assert!(status["error"]["message"].as_str().is_some_and(|why| why.contains("picture")), "{status}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -4,43 +4,67 @@
 //!   GOP for those who come later.
 //! - [`pull`]: a source by URL, copied to FLV by FFmpeg.
 //! - [`failover`]: which of a main source and its backup is used, pure; [`pair`]: the two of them as one source.
-//! - [`source`]: what all of them hand on. [`probe`]: what it is; [`timeline`]: its timestamps repaired.
+//! - [`source`]: what all of them hand on; [`pictures`]: one whose picture stops is lost. [`probe`]: what it is; [`timeline`]: its
+//!   timestamps repaired.
 
 pub mod backlog;
 pub mod failover;
 pub mod front_door;
 pub mod hub;
 pub mod pair;
+pub mod pictures;
 pub mod probe;
 pub mod pull;
 pub mod source;
 pub mod timeline;
 
+use pictures::Pictures;
 use source::{SourceEvent, StampedTag};
 
 /// One source.
 #[derive(Debug)]
-pub enum Single {
-    /// An encoder publishes to us.
+pub struct Single {
+    sender: Sender,
+    pictures: Box<Pictures>,
+}
+
+#[derive(Debug)]
+enum Sender {
     Pushed(hub::Subscription),
-    /// We pull it.
     Pulled(pull::Pull),
 }
 
 impl Single {
-    /// What came before the livestream attached; see [`hub::Subscription::take_backlog`].
+    /// An encoder publishes to us.
+    pub fn pushed(subscription: hub::Subscription) -> Self {
+        Self { sender: Sender::Pushed(subscription), pictures: Box::default() }
+    }
+
+    /// We pull it.
+    pub fn pulled(pull: pull::Pull) -> Self {
+        Self { sender: Sender::Pulled(pull), pictures: Box::default() }
+    }
+
+    /// What came before the livestream attached; see [`hub::Subscription::take_backlog`]. None as well where the picture had stopped
+    /// by then, which is told by [`recv`](Self::recv).
     pub fn take_backlog(&mut self) -> Option<Vec<StampedTag>> {
-        match self {
-            Self::Pushed(subscription) => subscription.take_backlog(),
-            Self::Pulled(_) => None,
+        match &mut self.sender {
+            Sender::Pushed(subscription) => self.pictures.begin(subscription.take_backlog()?),
+            Sender::Pulled(_) => None,
         }
     }
 
     /// The next event. Cancel-safe.
     pub async fn recv(&mut self) -> Option<SourceEvent> {
-        match self {
-            Self::Pushed(subscription) => subscription.recv().await,
-            Self::Pulled(pull) => pull.recv().await,
+        loop {
+            if let Some(event) = self.pictures.poll() {
+                return Some(event);
+            }
+            let event = match &mut self.sender {
+                Sender::Pushed(subscription) => subscription.recv().await,
+                Sender::Pulled(pull) => pull.recv().await,
+            };
+            self.pictures.handle(event?);
         }
     }
 }

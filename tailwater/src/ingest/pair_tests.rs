@@ -34,8 +34,8 @@ const MAIN: [[u8; 6]; 3] = [[0x17, 0, 0, 0, 0, b'm'], [0x17, 1, 0, 0, 0, b'm'], 
 const BACKUP: [[u8; 6]; 3] = [[0x17, 0, 0, 0, 0, b'b'], [0x17, 1, 0, 0, 0, b'b'], [0x27, 1, 0, 0, 0, b'b']];
 
 fn pair(hub: &Hub) -> Pair {
-    let main = Single::Pushed(hub.subscribe(path("main")));
-    Pair::new(main, BackupSource::Attached(Single::Pushed(hub.subscribe(path("backup")))), FIRST)
+    let main = Single::pushed(hub.subscribe(path("main")));
+    Pair::new(main, BackupSource::Attached(Single::pushed(hub.subscribe(path("backup")))), FIRST)
 }
 
 /// An event as a word: `header-m` is main's sequence header.
@@ -49,6 +49,7 @@ fn word(event: &SourceEvent) -> String {
             let role = match tag.role {
                 TagRole::VideoHeader => "header",
                 TagRole::Keyframe => "key",
+                TagRole::Sound => "sound",
                 _ => "picture",
             };
             format!("{role}-{}", char::from(tag.tag.body[5]))
@@ -98,6 +99,35 @@ async fn the_change_to_backup_and_back_begins_with_headers_and_a_key_frame() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_main_whose_picture_stops_is_lost_and_back_when_pictures_have_come_for_a_while() {
+    const SOUND: [u8; 6] = [0xaf, 1, 0, 0, 0, b'm'];
+    let hub = Hub::new();
+    let mut pair = pair(&hub);
+    let (main, backup) = (publish(&hub, "main"), publish(&hub, "backup"));
+    gop(&main, &MAIN);
+    gop(&backup, &BACKUP);
+    come(&mut pair).await;
+    let mut told = Vec::new();
+    for _ in 0..32 {
+        tokio::time::advance(Duration::from_millis(100)).await;
+        main.tag(tag(TagKind::Audio, &SOUND));
+        backup.tag(tag(TagKind::Video, &BACKUP[2]));
+        told.extend(come(&mut pair).await.into_iter().filter(|word| word != "sound-m"));
+    }
+    let pictures = told.iter().skip(3).all(|word| word == "picture-b");
+    assert!(told.starts_with(&["to backup", "header-b", "key-b"].map(String::from)) && pictures, "{told:?}");
+
+    for second in 0..6 {
+        main.tag(tag(TagKind::Video, &MAIN[if second == 0 { 1 } else { 2 }]));
+        backup.tag(tag(TagKind::Video, &BACKUP[2]));
+        assert_eq!(come(&mut pair).await, ["picture-b"]);
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    main.tag(tag(TagKind::Video, &MAIN[1]));
+    assert_eq!(come(&mut pair).await, ["to main", "header-m", "key-m"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn both_gone_is_one_end_and_the_same_one_back_is_a_connection() {
     let hub = Hub::new();
     let mut pair = pair(&hub);
@@ -129,8 +159,8 @@ async fn what_main_sent_while_nobody_listened_is_no_silence() {
 async fn a_backup_on_demand_is_begun_when_main_is_lost_and_dropped_when_it_is_back() {
     let hub = Hub::new();
     let attach = hub.clone();
-    let begin = move || Single::Pushed(attach.subscribe(path("backup")));
-    let main = Single::Pushed(hub.subscribe(path("main")));
+    let begin = move || Single::pushed(attach.subscribe(path("backup")));
+    let main = Single::pushed(hub.subscribe(path("main")));
     let mut pair = Pair::new(main, BackupSource::OnDemand(Box::new(begin)), FIRST);
     let (main, backup) = (publish(&hub, "main"), publish(&hub, "backup"));
     gop(&main, &MAIN);

@@ -370,13 +370,13 @@ impl Livestreams for Registry {
 
 fn single(environment: &Environment, source: &SourceRequest, stream_key: Option<&Secret>) -> Single {
     match source {
-        SourceRequest::Own(url) => Single::Pushed(environment.hub.subscribe(SourcePath::new(url.app(), url.key()))),
+        SourceRequest::Own(url) => Single::pushed(environment.hub.subscribe(SourcePath::new(url.app(), url.key()))),
         SourceRequest::Push => {
             let key = stream_key.map(|key| key.expose().to_owned()).unwrap_or_default();
-            Single::Pushed(environment.hub.subscribe(SourcePath::new(PUSH_APP, key)))
+            Single::pushed(environment.hub.subscribe(SourcePath::new(PUSH_APP, key)))
         }
         SourceRequest::Pull(url) => {
-            Single::Pulled(pull::start(url.clone(), environment.ffmpeg.clone(), environment.source_rules.clone()))
+            Single::pulled(pull::start(url.clone(), environment.ffmpeg.clone(), environment.source_rules.clone()))
         }
     }
 }

@@ -64,11 +64,14 @@ fn arguments(url: &SourceUrl, address: IpAddr) -> Vec<OsString> {
     // Nothing but RTMP and what carries it, whatever the other end answers.
     add(&["-protocol_whitelist", "rtmp,rtmps,tcp,tls,crypto", "-rw_timeout", "10000000"]);
     add(&["-probesize", "500k", "-analyzeduration", "1000000", "-rtmp_live", "live"]);
+    // Neither track waits ten seconds for the other: one that stopped is to be noticed.
+    let apart = ["-max_interleave_delta", "500000"];
     let (input, tc_url) = addressed(url, address);
     if let Some(tc_url) = tc_url {
         add(&["-rtmp_tcurl", &tc_url]);
     }
     add(&["-i", &input, "-map", "0:v:0?", "-map", "0:a:0?", "-c", "copy"]);
+    add(&apart);
     add(&["-copyts", "-f", "flv", "-flvflags", "no_duration_filesize", "-flush_packets", "1", "pipe:3"]);
     arguments
 }

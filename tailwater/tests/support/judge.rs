@@ -30,12 +30,15 @@ pub struct Expected {
     pub discontinuities: u64,
     /// Flashes with their tone, at least.
     pub beats: usize,
+    /// The source was told to be lost, and the livestream interrupted, before its end.
+    pub lost: bool,
 }
 
 /// A broadcast as its viewers saw it.
 #[derive(Default)]
 pub struct Recording {
     renditions: BTreeMap<String, Rendition>,
+    lost: bool,
     complaints: Vec<String>,
 }
 
@@ -72,6 +75,7 @@ impl Recording {
         loop {
             let status = server.status(stream).await;
             recording.look(server, stream).await;
+            recording.lost |= status["state"] == "interrupted" && status["error"]["code"] == "source-lost";
             match status["state"].as_str() {
                 Some("ended") => break,
                 Some("failed") => {
@@ -180,6 +184,9 @@ impl Recording {
         if self.renditions.is_empty() {
             complaints.push("there never was a playlist".to_owned());
             return complaints;
+        }
+        if self.lost != expected.lost {
+            complaints.push(format!("told that the source was lost: {}", self.lost));
         }
         complaints.extend(self.agree(expected));
         let mut decoded = BTreeMap::new();
