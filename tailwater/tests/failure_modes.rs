@@ -251,6 +251,9 @@ async fn tracks_that_are_missing_or_unusual() {
         row("5.1", made(VIDEO, "-c:a aac -ac 6 -ar 48000 -b:a 256k"), 6.0, 6),
         row("HE-AAC", he_aac, 6.0, 6),
         row("MP3", made(VIDEO, "-c:a libmp3lame -ac 2 -ar 44100"), 6.0, 6),
+        row("G.711", made(VIDEO, "-c:a pcm_alaw -ac 1 -ar 8000"), 6.0, 6),
+        row("Speex", made(VIDEO, "-c:a libspeex -ac 1 -ar 16000"), 6.0, 6),
+        row("PCM, in CMAF", made(VIDEO, "-c:a pcm_s16le -ac 2 -ar 22050"), 6.0, 6).in_cmaf(),
     ])
     .await;
 }

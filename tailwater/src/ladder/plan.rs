@@ -7,7 +7,7 @@ use super::passthrough::{Judgement, Terms, judge};
 use super::rate::{Rational, nearest_filling_rate, part_frames, part_rule_holds};
 use super::rung::{Format, LadderConfig, Rung, RungError, validate_rungs};
 use super::settings::{EncodeSettings, Encoder, encode_settings};
-use super::source::{AudioSource, SourceInfo, VideoCodec, VideoSource};
+use super::source::{AudioCodec, AudioSource, SourceInfo, VideoCodec, VideoSource};
 use crate::transcode::capabilities::Capabilities;
 
 /// Container time of session zero (FFmpeg's `-output_ts_offset`). Not 0, so that what an encoder puts before zero (AAC
@@ -147,6 +147,23 @@ pub enum PlanError {
         /// The source's codec.
         codec: VideoCodec,
     },
+    /// Sound in a codec of Enhanced RTMP, old FFmpeg.
+    #[error(
+        "the source's sound is {codec}, which FFmpeg reads from RTMP since version 8.0, and this is {version}: \
+             install a newer FFmpeg (FFMPEG_PATH), or send AAC"
+    )]
+    SoundNeedsNewerFfmpeg {
+        /// The source's codec.
+        codec: AudioCodec,
+        /// The FFmpeg there is.
+        version: String,
+    },
+    /// Sound in a codec that FLV can name and FFmpeg does not take from it.
+    #[error("the source's sound is {codec}, which no FFmpeg reads from RTMP: send AAC")]
+    SoundUnreadable {
+        /// The source's codec.
+        codec: AudioCodec,
+    },
     /// The rung's codec has no encoder here.
     #[error(
         "rung {rung:?} needs {codec}, and this FFmpeg has no encoder for it ({wanted}): \
@@ -177,7 +194,7 @@ pub enum PlanError {
 /// A sentence why nothing can be made of source and configuration on this machine.
 pub fn plan(source: &SourceInfo, config: &LadderConfig, caps: &Capabilities) -> Result<Plan, PlanError> {
     validate_rungs(&config.rungs, config.audio_bitrate, config.format)?;
-    let audio = source.audio.as_ref().map(|audio| plan_audio(audio, config));
+    let audio = source.audio.as_ref().map(|audio| plan_audio(audio, config, caps)).transpose()?;
     let mut plan = Plan {
         format: config.format,
         low_latency: config.low_latency,
@@ -205,13 +222,14 @@ pub fn plan(source: &SourceInfo, config: &LadderConfig, caps: &Capabilities) -> 
     Ok(plan)
 }
 
-fn plan_audio(source: &AudioSource, config: &LadderConfig) -> PlannedAudio {
-    PlannedAudio {
+fn plan_audio(source: &AudioSource, config: &LadderConfig, caps: &Capabilities) -> Result<PlannedAudio, PlanError> {
+    audible(&source.codec, caps)?;
+    Ok(PlannedAudio {
         bitrate: config.audio_bitrate,
         // A resampler costs a frame of delay: only rates that players may not take are changed.
         sample_rate: if source.sample_rate == 44_100 { 44_100 } else { 48_000 },
         channels: source.channels.clamp(1, 2),
-    }
+    })
 }
 
 fn audio_rendition(audio: PlannedAudio, config: &LadderConfig) -> PlannedRendition {
@@ -322,6 +340,23 @@ fn readable(codec: &VideoCodec, caps: &Capabilities) -> Result<(), PlanError> {
         VideoCodec::Other(name) if name != "VP9" => Err(PlanError::SourceUnreadable { codec: codec.clone() }),
         _ if caps.flv_fourcc => Ok(()),
         _ => Err(PlanError::SourceNeedsNewerFfmpeg { codec: codec.clone(), version: caps.version.to_string() }),
+    }
+}
+
+/// Sounds of the FLV of 2010 that FFmpeg decodes beside AAC and MP3, and those of Enhanced RTMP, by the names the probe gives them.
+const OLD_SOUNDS: [&str; 5] = ["PCM", "ADPCM", "Nellymoser", "G.711", "Speex"];
+const ENHANCED_SOUNDS: [&str; 3] = ["FLAC", "AC-3", "E-AC-3"];
+
+/// Whether FFmpeg reads the source's sound.
+fn audible(codec: &AudioCodec, caps: &Capabilities) -> Result<(), PlanError> {
+    match codec {
+        AudioCodec::Aac | AudioCodec::Mp3 => Ok(()),
+        AudioCodec::Other(name) if OLD_SOUNDS.contains(&name.as_str()) => Ok(()),
+        AudioCodec::Other(name) if !ENHANCED_SOUNDS.contains(&name.as_str()) => {
+            Err(PlanError::SoundUnreadable { codec: codec.clone() })
+        }
+        _ if caps.version.at_least(8, 0) => Ok(()),
+        _ => Err(PlanError::SoundNeedsNewerFfmpeg { codec: codec.clone(), version: caps.version.to_string() }),
     }
 }
 

@@ -204,6 +204,26 @@ fn nothing_can_be_made_of_nothing() {
 }
 
 #[test]
+fn sound_that_ffmpeg_cannot_read_is_named_and_all_other_is_made_aac() {
+    let judged = |codec: AudioCodec, version: Version| {
+        let sound = AudioSource { codec, sample_rate: 8000, channels: 1 };
+        let source = SourceInfo { audio: Some(sound), ..h264(1280, 720, 30.0) };
+        plan(&source, &config(), &Capabilities { version, ..Capabilities::typical(2) })
+    };
+    let old = || Version { text: "5.1.9".into(), number: Some((5, 1)) };
+    let new = || Version { text: "8.0".into(), number: Some((8, 0)) };
+    for name in ["G.711", "Speex", "PCM", "ADPCM", "Nellymoser"] {
+        let audio = judged(AudioCodec::Other(name.into()), old()).unwrap().audio.unwrap();
+        assert_eq!((audio.sample_rate, audio.channels), (48_000, 1), "{name}");
+    }
+    let error = judged(AudioCodec::Opus, old()).unwrap_err().to_string();
+    assert!(["Opus", "8.0", "5.1.9", "AAC"].iter().all(|word| error.contains(word)), "{error}");
+    assert!(judged(AudioCodec::Opus, new()).is_ok() && judged(AudioCodec::Other("AC-3".into()), new()).is_ok());
+    let error = judged(AudioCodec::Other("FourCC zzzz".into()), new()).unwrap_err().to_string();
+    assert!(error.contains("zzzz") && error.contains("AAC"), "{error}");
+}
+
+#[test]
 fn an_hevc_source_needs_ffmpeg_6_1() {
     let mut source = h264(1920, 1080, 30.0);
     source.video.as_mut().unwrap().codec = VideoCodec::Hevc;

@@ -3,16 +3,14 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
 use hls::time::MediaTime;
-use rtmp::flv::{FlvTag, FlvWriter, PacketKind, TagKind, VideoHeader};
+use rtmp::flv::{AudioCodec, AudioHeader, FlvTag, FlvWriter, PacketKind, TagKind, VideoHeader};
 
 use super::keyframes::{KeyframeWatch, TooLate};
 use super::session::Session;
 use crate::ingest::source::{StampedTag, TagRole};
 use crate::ingest::timeline::{Event, Planned, Timeline};
 use crate::ladder::SourceInfo;
-use crate::ladder::source::AudioCodec;
 
 /// Arrivals kept to date segments by: an encoder that lags more has other troubles.
 const ARRIVALS: usize = 2048;
@@ -54,12 +52,13 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn new(info: &SourceInfo) -> Self {
+    /// For a session of that source which begins with these tags.
+    pub(super) fn new(info: &SourceInfo, tags: &[StampedTag]) -> Self {
         let (has_audio, has_video) = (info.audio.is_some(), info.video.is_some());
         Self {
             timeline: Timeline::new(Planned::from(info)),
             writer: FlvWriter::new(has_audio, has_video),
-            opening: opening(info),
+            opening: opening(tags).filter(|_| has_audio),
             zero: None,
             media: 0,
             keyframe: None,
@@ -183,11 +182,52 @@ fn unwrapped(last: i64, timestamp: u32) -> i64 {
     last + i64::from(timestamp.wrapping_sub(last as u32) as i32)
 }
 
-/// MP3 has no sequence header to be known by, and FFmpeg looks no further for tracks than the first keyframe: a tag of one zero
-/// byte, which its decoder skips, shows it the track in time.
-fn opening(info: &SourceInfo) -> Option<FlvTag> {
-    let audio = info.audio.as_ref().filter(|audio| audio.codec == AudioCodec::Mp3)?;
-    // Sound format 2, 44 kHz, 16 bits; the frames themselves say the rate.
-    let header = 0x2e | u8::from(audio.channels > 1);
-    Some(FlvTag { kind: TagKind::Audio, timestamp: 0, body: Bytes::copy_from_slice(&[header, 0]) })
+/// FFmpeg looks no further for tracks than the first keyframe. Sound that has no sequence header to be known by (MP3, G.711, Speex)
+/// is shown to it in time by a tag of nearly nothing: what its decoder skips, or one sample of silence.
+fn opening(tags: &[StampedTag]) -> Option<FlvTag> {
+    if tags.iter().any(|tag| tag.role == TagRole::AudioHeader) {
+        return None;
+    }
+    let first = &tags.iter().find(|tag| tag.role == TagRole::Sound && !tag.tag.body.is_empty())?.tag.body;
+    let header = AudioHeader::parse(first)?;
+    let silence: &[u8] = match (header.codec, first[0] & 2) {
+        (AudioCodec::Legacy(7), _) => &[0xd5],
+        (AudioCodec::Legacy(8), _) => &[0xff],
+        (AudioCodec::Legacy(0 | 3), 0) => &[0x80; 2][..header.channels as usize],
+        (AudioCodec::Legacy(0 | 3), _) => &[0; 4][..2 * header.channels as usize],
+        _ => &[0],
+    };
+    let body = [&first[..header.payload], silence].concat();
+    Some(FlvTag { kind: TagKind::Audio, timestamp: 0, body: body.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    const AAC: &[u8] = &[0xaf, 0, 0x11, 0x90];
+
+    fn opened(bodies: &[&'static [u8]]) -> Option<Vec<u8>> {
+        let stamp = |body: &&'static [u8]| {
+            let tag = FlvTag { kind: TagKind::Audio, timestamp: 40, body: Bytes::from_static(body) };
+            StampedTag::new(tag, Instant::now(), SystemTime::UNIX_EPOCH)
+        };
+        opening(&bodies.iter().map(stamp).collect::<Vec<_>>()).map(|tag| tag.body.to_vec())
+    }
+
+    #[test]
+    fn sound_without_a_sequence_header_is_announced_by_a_tag_of_nearly_nothing() {
+        assert_eq!(opened(&[]), None);
+        assert_eq!(opened(&[AAC, &[0xaf, 1, 7]]), None, "its header does that");
+        // MP3; G.711 A-law and mu-law; PCM of 8 bits, and of 16 in stereo; Speex; AC-3 by FourCC.
+        assert_eq!(opened(&[&[0x2e, 0xff, 0xfb, 0x50, 0xc4]]), Some(vec![0x2e, 0]));
+        assert_eq!(opened(&[&[], &[0x72, 1, 2]]), Some(vec![0x72, 0xd5]));
+        assert_eq!(opened(&[&[0x82, 1, 2]]), Some(vec![0x82, 0xff]));
+        assert_eq!(opened(&[&[0x08, 1, 2]]), Some(vec![0x08, 0x80]));
+        assert_eq!(opened(&[&[0x3f, 1, 2, 3, 4]]), Some(vec![0x3f, 0, 0, 0, 0]));
+        assert_eq!(opened(&[&[0xb6, 1, 2]]), Some(vec![0xb6, 0]));
+        assert_eq!(opened(&[b"\x91ac-3xyz"]), Some(b"\x91ac-3\0".to_vec()));
+    }
 }

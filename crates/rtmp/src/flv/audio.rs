@@ -105,7 +105,10 @@ impl AudioHeader {
                 header.packet = if *body.get(1)? == 0 { PacketKind::SequenceHeader } else { PacketKind::Frames };
                 header.payload = 2;
             }
-            14 => header.sample_rate = 8000,
+            // The format says it, whatever the flags do.
+            4 | 11 => (header.sample_rate, header.channels) = (16_000, 1),
+            5 => (header.sample_rate, header.channels) = (8000, 1),
+            7 | 8 | 14 => header.sample_rate = 8000,
             _ => {}
         }
         Some(header)
@@ -194,6 +197,14 @@ mod tests {
         assert_eq!((header.codec, header.sample_rate, header.channels), (AudioCodec::Mp3, 44_100, 2));
         let frame = Mp3Frame::parse(&[0xff, 0xfb, 0x94, 0xc0]).unwrap();
         assert_eq!(frame, Mp3Frame { sample_rate: 48_000, channels: 1, samples: 1152 });
+    }
+
+    #[test]
+    fn formats_of_one_rate_have_it_whatever_the_flags_say() {
+        // As FFmpeg writes them: G.711 A-law and mu-law, Speex, Nellymoser at 16 and 8 kHz, and at any.
+        let rates =
+            [0x72, 0x82, 0xb6, 0x42, 0x52, 0x6e].map(|first| AudioHeader::parse(&[first, 0]).unwrap().sample_rate);
+        assert_eq!(rates, [8000, 8000, 16_000, 16_000, 8000, 44_100]);
     }
 
     #[test]

@@ -205,6 +205,21 @@ fn he_aac_is_known_by_its_output_rate_and_mp3_by_its_frames() {
 }
 
 #[test]
+fn sound_without_a_sequence_header_is_known_by_the_header_of_its_tags() {
+    let known = |tags: &str| {
+        let mut bench = Bench::new();
+        bench.push(&metadata(&[("audiocodecid", 7.0)]));
+        bench.push(&tag(TagKind::Audio, 0, hex(tags)));
+        let audio = bench.probe.poll(Duration::ZERO).unwrap().audio.unwrap();
+        (audio.codec.to_string(), audio.sample_rate, audio.channels)
+    };
+    assert_eq!(known("72d5"), ("G.711".into(), 8000, 1));
+    assert_eq!(known("b630"), ("Speex".into(), 16_000, 1));
+    assert_eq!(known("6e2c"), ("Nellymoser".into(), 44_100, 1));
+    assert_eq!(known("3f0000"), ("PCM".into(), 44_100, 2));
+}
+
+#[test]
 fn a_codec_nobody_decodes_is_named() {
     let mut bench = Bench::new();
     bench.push(&metadata(&[("width", 320.0), ("height", 240.0), ("videocodecid", 4.0)]));

@@ -17,6 +17,8 @@ pub(super) struct Sequence {
     video_codec: Option<VideoCodec>,
     audio_codec: Option<AudioCodec>,
     mp3: Option<Mp3Frame>,
+    /// Rate and channels of a codec that says them nowhere but in the header of its tags.
+    flags: Option<(u32, u32)>,
     announced_video: bool,
     announced_audio: bool,
 }
@@ -47,13 +49,17 @@ impl Sequence {
         self.video_codec.replace(header.codec).is_some_and(|codec| codec != header.codec)
     }
 
-    /// Whether codec, or rate and channels of MP3 (which has no sequence header), are others than before. Remembers them.
+    /// Whether codec, or the rate of one that has no sequence header, are others than before. Remembers them.
     pub(super) fn audio_codec_changed(&mut self, header: &AudioHeader, body: &[u8]) -> bool {
         let mut changed = self.audio_codec.replace(header.codec).is_some_and(|codec| codec != header.codec);
         if header.codec == AudioCodec::Mp3
             && let Some(frame) = Mp3Frame::parse(body.get(header.payload..).unwrap_or_default())
         {
             changed |= self.mp3.replace(frame).is_some_and(|before| before.sample_rate != frame.sample_rate);
+        }
+        if let AudioCodec::Legacy(_) = header.codec {
+            let flags = (header.sample_rate, header.channels);
+            changed |= self.flags.replace(flags).is_some_and(|before| before != flags);
         }
         if changed && header.codec != AudioCodec::Aac {
             // The old header is that of another codec.

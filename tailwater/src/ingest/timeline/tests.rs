@@ -503,6 +503,16 @@ fn another_codec_without_a_header_is_a_changed_configuration() {
 }
 
 #[test]
+fn another_rate_of_a_codec_that_says_it_in_its_tags_alone_is_a_changed_configuration() {
+    // Nellymoser at 11 kHz, then at 22.
+    let mut timeline = Timeline::new(AUDIO);
+    for (time, first) in [(0, 0x66), (23, 0x66), (46, 0x6a)] {
+        timeline.handle(ms(time), tag(TagKind::Audio, time, &[first, 1, 2]));
+    }
+    assert_eq!(timeline.poll_event(), Some(Event::ConfigurationChanged(TagKind::Audio)));
+}
+
+#[test]
 fn zero_length_tags_scripts_and_markers_are_dropped() {
     let mut bench = Bench::new(BOTH);
     bench.run(1000);

@@ -60,7 +60,10 @@ pub(super) fn of_plan(error: &PlanError) -> Problem {
     let code = match error {
         PlanError::NoTracks => "no-media",
         PlanError::NoPicture { .. } => "no-picture",
-        PlanError::SourceNeedsNewerFfmpeg { .. } | PlanError::SourceUnreadable { .. } => "codec-unsupported",
+        PlanError::SourceNeedsNewerFfmpeg { .. }
+        | PlanError::SourceUnreadable { .. }
+        | PlanError::SoundNeedsNewerFfmpeg { .. }
+        | PlanError::SoundUnreadable { .. } => "codec-unsupported",
         PlanError::NoEncoder { .. } | PlanError::HardwareMissing { .. } => "no-encoder",
         _ => "bad-ladder",
     };

@@ -181,7 +181,7 @@ impl Task {
         let (info, plan) = self.plan_session(info, &tags, capabilities).map_err(|error| problem::of_plan(&error))?;
         let plan = self.load.fit(plan, &info, self.request.force)?;
         let running = Transcoder::spawn(&self.environment.ffmpeg, &plan).map_err(|error| problem::of_spawn(&error))?;
-        let mut feed = Feed::new(&info);
+        let mut feed = Feed::new(&info, &tags);
         feed.skip(plan.skip);
         if plan.copies() {
             feed.watch(KeyframeWatch::new(&plan, self.packager.target_duration()));
