@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use support::camera::Picture;
 use support::{Camera, Media, Multivariant, Server, eventually};
 
 const RENDITIONS: [&str; 2] = ["180p", "90p"];
@@ -155,6 +156,33 @@ async fn what_does_not_fit_whole_is_started_with_less_and_the_next_one_is_refuse
     assert_eq!(server.post(&second).await.0, 202);
     let status = server.reaches("t", "live").await;
     assert_eq!((&status["load"]["level"], &status["error"]), (&json!(0), &Value::Null), "whole: {status}");
+}
+
+/// On a machine that holds the ladder copied and not encoded: how a livestream of such a source with `passthrough = "auto"` is once
+/// it is live.
+async fn let_in_with_keyframes_each(pictures: u32) -> (Server, Camera, Value) {
+    let server = Server::with_config(&machine(0.8, 20.0), &[]);
+    let camera = Camera::show(&server.publish_url("k"), &Picture { gop: pictures, ..Picture::default() });
+    // The top rung may take the source's bit rate.
+    let mut ladder = ladder();
+    ladder[0]["videoBitrate"] = json!(1_500_000);
+    server.create("s", "k", json!({"passthrough": "auto", "ladder": ladder})).await;
+    let status = server.reaches("s", "live").await;
+    (server, camera, status)
+}
+
+#[tokio::test]
+async fn a_source_that_is_copied_is_let_in_by_what_copying_takes_and_one_that_is_not_by_encoding() {
+    let (fit, unfit) = tokio::join!(let_in_with_keyframes_each(30), let_in_with_keyframes_each(60));
+    let (server, _camera, status) = fit;
+    assert_eq!((&status["load"]["level"], &status["error"]), (&json!(0), &Value::Null), "{status}");
+    let action = |rung: usize| &status["renditions"][rung]["action"];
+    assert_eq!((action(0), action(1)), (&json!("copy"), &json!("encode")), "from its first segment: {status}");
+    assert_eq!(media(&server, "180p").await.discontinuities(), 0);
+
+    let (_server, _camera, status) = unfit;
+    assert_eq!((&status["load"]["level"], &status["error"]["code"]), (&json!(1), &json!("shedding")), "{status}");
+    assert_eq!(status["renditions"][0]["action"], "encode", "{status}");
 }
 
 #[tokio::test]

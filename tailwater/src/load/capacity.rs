@@ -193,19 +193,28 @@ impl Processors {
 impl Place {
     /// Judges a livestream that takes `levels` of work, whole first. While the machine's speed is not known, all fit.
     pub fn admit(&self, levels: &[f64]) -> Admission {
-        let capacity = &self.capacity;
-        let Some(slowness) = capacity.slowness().filter(|_| capacity.settings.admission) else {
-            return Admission::At { level: 0 };
-        };
-        let mut running = capacity.lock();
-        let others: f64 = running.iter().filter(|(id, _)| **id != self.id).map(|(_, running)| running.work).sum();
-        let cores: Vec<f64> = levels.iter().map(|work| work * slowness).collect();
-        let admission = judge(&cores, others * slowness, capacity.room());
+        let mut running = self.capacity.lock();
+        let admission = self.judge_beside(&running, levels);
         if let Admission::At { level } = admission {
             // Counted at once: another that is judged now sees it.
             running.insert(self.id, Running { work: levels[level], level });
         }
         admission
+    }
+
+    /// The same, of what is only thought of.
+    pub fn judge(&self, levels: &[f64]) -> Admission {
+        self.judge_beside(&self.capacity.lock(), levels)
+    }
+
+    fn judge_beside(&self, running: &BTreeMap<u64, Running>, levels: &[f64]) -> Admission {
+        let capacity = &self.capacity;
+        let Some(slowness) = capacity.slowness().filter(|_| capacity.settings.admission) else {
+            return Admission::At { level: 0 };
+        };
+        let others: f64 = running.iter().filter(|(id, _)| **id != self.id).map(|(_, running)| running.work).sum();
+        let cores: Vec<f64> = levels.iter().map(|work| work * slowness).collect();
+        judge(&cores, others * slowness, capacity.room())
     }
 
     /// The livestream runs with so much work, at that level.

@@ -10,7 +10,10 @@ use store::{Capabilities, OpenOptions};
 
 use crate::{
     config::{ByteSize, Flags, HumanDuration, Resolved, StoreSetting, resolved::process_env},
-    ladder::{AudioSource, LadderConfig, SourceInfo, VideoAction, VideoSource, plan::Plan, plan::plan, shed, steps},
+    ladder::{
+        AudioSource, LadderConfig, Passthrough, SourceInfo, VideoAction, VideoSource, plan::Plan, plan::plan, shed,
+        steps,
+    },
     load::{Admission, admission, calibrate, cost as load_cost, presets},
     transcode::capabilities,
 };
@@ -91,7 +94,13 @@ pub async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     report(out, &plan, &cost)?;
     let broken = stores(out, &cost, &config).await?;
     match slowness {
-        Ok(slowness) => cores_lines(out, &levels(&plan, &source, slowness), options.streams, machine.cores, room)?,
+        Ok(slowness) => {
+            let levels = levels(&plan, &source, slowness);
+            cores_lines(out, &levels, options.streams, machine.cores, room, plan.copies())?;
+            if let Some(encoded) = encoded_first(&plan, &source, &config.ladder, &machine, slowness, room) {
+                encoded_line(out, encoded, room)?;
+            }
+        }
         Err(Some(error)) => writeln!(out, "\nCores: not known. {error}")?,
         Err(None) => {}
     }
@@ -129,12 +138,44 @@ fn levels(plan: &Plan, source: &SourceInfo, slowness: f64) -> Vec<(f64, String)>
     (0..=steps.len()).map(level).collect()
 }
 
+/// What all of it takes encoded, where `auto` copies the source once its key frames are known.
+fn encoded_first(
+    plan: &Plan,
+    source: &SourceInfo,
+    ladder: &LadderConfig,
+    machine: &capabilities::Capabilities,
+    slowness: f64,
+    room: f64,
+) -> Option<f64> {
+    if !plan.copies() || ladder.passthrough != Passthrough::Auto {
+        return None;
+    }
+    let never = LadderConfig { passthrough: Passthrough::Never, ..ladder.clone() };
+    let mut encoded = self::plan(source, &never, machine).ok()?;
+    presets::settle(&mut encoded, source, Some(slowness), room, machine.cores);
+    Some(load_cost::cores(&encoded, source) * slowness)
+}
+
+fn encoded_line(out: &mut impl Write, encoded: f64, room: f64) -> std::io::Result<()> {
+    if encoded <= room {
+        return writeln!(
+            out,
+            "  All of it is encoded until its key frames have been seen for five seconds: {encoded:.1} cores."
+        );
+    }
+    writeln!(
+        out,
+        "  All of it encoded would take {encoded:.1} cores: the server looks at its key frames for five seconds before it starts."
+    )
+}
+
 fn cores_lines(
     out: &mut impl Write,
     levels: &[(f64, String)],
     streams: u32,
     cores: usize,
     room: f64,
+    copied: bool,
 ) -> std::io::Result<()> {
     let figures: Vec<f64> = levels.iter().map(|(cores, _)| *cores).collect();
     let (used, all) = (figures[0], figures[0] * f64::from(streams));
@@ -149,6 +190,9 @@ fn cores_lines(
             )?;
         }
         Admission::Refused(_) => writeln!(out, "  Too much for real time: the server refuses it.")?,
+    }
+    if copied {
+        return writeln!(out, "  Leave out a rung, or cap its frame rate with max_frame_rate = 30.");
     }
     writeln!(out, "  Leave out the top rung, cap its frame rate with max_frame_rate = 30, or let it be copied with")?;
     writeln!(out, "  passthrough = \"auto\".")

@@ -113,7 +113,7 @@ fn cores_are_predicted_by_what_the_server_judges_by() {
     let lines = |slowness: f64, cores: usize| {
         let mut text = Vec::new();
         let levels = levels(&plan, &source.info(&config("").ladder), slowness);
-        cores_lines(&mut text, &levels, 2, cores, cores as f64 * 0.9 / 2.0).unwrap();
+        cores_lines(&mut text, &levels, 2, cores, cores as f64 * 0.9 / 2.0, false).unwrap();
         String::from_utf8(text).unwrap()
     };
     let fits = lines(1.0, 4);
@@ -121,6 +121,29 @@ fn cores_are_predicted_by_what_the_server_judges_by() {
     let tight = lines(2.0, 4);
     assert!(tight.contains("starts it with the fastest presets: "), "{tight}");
     assert!(lines(20.0, 2).contains("refuses it"));
+}
+
+#[test]
+fn what_auto_encodes_before_it_copies_is_told_and_judged_as_by_the_server() {
+    let source: Source = "1920x1080@30".parse().unwrap();
+    let told = |file: &str, slowness: f64| {
+        let config = config(file);
+        let (plan, info, machine) =
+            (planned(&config), source.info(&config.ladder), capabilities::Capabilities::typical(4));
+        let (levels, room, mut text) = (levels(&plan, &info, slowness), 3.6, Vec::new());
+        cores_lines(&mut text, &levels, 1, 4, room, plan.copies()).unwrap();
+        if let Some(encoded) = encoded_first(&plan, &info, &config.ladder, &machine, slowness, room) {
+            encoded_line(&mut text, encoded, room).unwrap();
+        }
+        String::from_utf8(text).unwrap()
+    };
+    let auto = "passthrough = \"auto\"";
+    let fits = told(auto, 1.0);
+    assert!(fits.contains("until its key frames have been seen for five seconds: 1.0 cores"), "{fits}");
+    let copied_only = told(auto, 5.0);
+    assert!(copied_only.contains("encoded would take 5.1 cores: the server looks"), "{copied_only}");
+    assert!(!copied_only.contains("Too much"), "{copied_only}");
+    assert!(told("", 5.0).contains("Too much") && !told("", 5.0).contains("key frames"));
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! The source as the top rung: when a livestream turns to copying it, and when it turns away.
 //!
 //! `auto` begins encoded, because key frames have to be seen for five seconds before they can be trusted and nobody should
-//! wait for that; a source that proves fit is copied from a key frame on. `always` looks at two key frames before it
-//! begins. A key frame that comes too late ends copying for the rest of the broadcast.
+//! wait for that; a source that proves fit is copied from a key frame on. On a machine that does not hold all of it encoded
+//! it looks at the key frames first. `always` looks at two key frames before it begins. A key frame that comes too late
+//! ends copying for the rest of the broadcast.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ use crate::transcode::{Capabilities, Input};
 
 /// Key frames of `auto` are trusted after this much media.
 const TRUSTED_AFTER: Duration = Duration::from_secs(5);
+/// What `auto` has to see of them.
+const TRUSTED: Keyframes = Keyframes { least: TRUSTED_AFTER, most: Duration::from_secs(10) };
 /// A picture that no session has put out is looked for this far behind a session's first key frame.
 const LONGEST_SKIP: Duration = Duration::from_secs(12);
 
@@ -35,6 +38,8 @@ pub(super) struct Copying {
 enum State {
     /// `auto` looks at the key frames, while all is encoded.
     Watching(Box<Watch>),
+    /// `auto` looks at them before it begins.
+    Awaiting,
     /// `auto` has judged.
     Judged { info: Box<SourceInfo>, copied: bool, turning: bool },
     /// `never`, `always`: the plan decides by itself.
@@ -50,8 +55,7 @@ struct Watch {
 
 impl Watch {
     fn new() -> Self {
-        let keyframes = Keyframes { least: TRUSTED_AFTER, most: 2 * TRUSTED_AFTER };
-        Self { probe: Probe::new(TRUSTED_AFTER).with_keyframes(keyframes), since: None }
+        Self { probe: Probe::new(TRUSTED_AFTER).with_keyframes(TRUSTED), since: None }
     }
 
     fn push(&mut self, tag: &StampedTag) -> Option<SourceInfo> {
@@ -73,13 +77,30 @@ impl Copying {
 
     /// What the probe of a session has to see before the session can be planned.
     pub(super) fn awaited_keyframes(&self) -> Option<Keyframes> {
-        let awaits = self.passthrough == Passthrough::Always && matches!(self.state, State::Planned);
-        awaits.then_some(Keyframes { least: Duration::ZERO, most: LONGEST_COPIED_SEGMENT + Duration::from_millis(100) })
+        match self.state {
+            State::Planned if self.passthrough == Passthrough::Always => {
+                Some(Keyframes { least: Duration::ZERO, most: LONGEST_COPIED_SEGMENT + Duration::from_millis(100) })
+            }
+            State::Awaiting => Some(TRUSTED),
+            _ => None,
+        }
+    }
+
+    /// It looks at the key frames before it begins.
+    pub(super) fn is_awaiting(&self) -> bool {
+        matches!(self.state, State::Awaiting)
+    }
+
+    /// They were seen, and this is what a session makes of them.
+    fn settle(&mut self, info: &SourceInfo, copied: bool) {
+        if self.is_awaiting() {
+            self.state = State::Judged { info: Box::new(info.clone()), copied, turning: false };
+        }
     }
 
     /// A source comes, perhaps another one: one that was not fit is looked at again.
     pub(super) fn source_came(&mut self) {
-        if matches!(self.state, State::Judged { copied: false, .. }) {
+        if matches!(self.state, State::Judged { copied: false, .. } | State::Awaiting) {
             *self = Self { resume: self.resume, ..Self::new(self.passthrough) };
         }
     }
@@ -149,6 +170,15 @@ impl Copying {
     }
 }
 
+/// The source with key frames and a bit rate that nothing can be said against: what was seen of it so far says nothing of them.
+fn as_fit_as_can_be(info: &SourceInfo, ladder: &LadderConfig) -> SourceInfo {
+    let mut hoped = info.clone();
+    if let (Some(video), Some(top)) = (&mut hoped.video, ladder.rungs.first()) {
+        (video.keyframe_interval, video.bitrate) = (Some(ladder.segment), Some(top.video_bitrate));
+    }
+    hoped
+}
+
 fn is_same_picture(judged: &SourceInfo, video: &VideoSource) -> bool {
     let same = |judged: &VideoSource| {
         (&judged.codec, judged.width, judged.height) == (&video.codec, video.width, video.height)
@@ -177,7 +207,27 @@ impl Task {
         if !plan.copies() {
             plan.skip = self.copying.skip(tags);
         }
+        self.copying.settle(&info, plan.copies());
         Ok((info, plan))
+    }
+
+    /// `auto`, of a new livestream that this machine holds only if it copies: the key frames are looked at first, and it is let in
+    /// by what will really be done. True: that is begun, and a session follows.
+    pub(super) fn awaits_keyframes(&mut self, encoded: &Plan, info: &SourceInfo, capabilities: &Capabilities) -> bool {
+        if !matches!(self.copying.state, State::Watching(_)) || self.request.force {
+            return false;
+        }
+        let hoped = ladder::plan(&as_fit_as_can_be(info, &self.request.ladder), &self.request.ladder, capabilities);
+        let Some(copied) = hoped.ok().filter(Plan::copies) else { return false };
+        if !self.load.hangs_on_copying(encoded, &copied, info) {
+            return false;
+        }
+        tracing::info!(
+            stream = %self.request.name,
+            "this machine does not hold all of it encoded: looking at the source's key frames first, whether it can be copied"
+        );
+        self.copying.state = State::Awaiting;
+        true
     }
 
     /// What was asked for, without what has been given up.
@@ -302,6 +352,28 @@ mod tests {
         let mut copying = watched();
         assert_eq!(turn(&mut copying, 0, 900, 60, false), None);
         assert!(matches!(copying.state, State::Judged { copied: false, .. }));
+        copying.source_came();
+        assert!(matches!(copying.state, State::Watching(_)));
+    }
+
+    #[test]
+    fn where_all_hangs_on_it_the_key_frames_are_seen_first_and_what_follows_is_known() {
+        for copied in [true, false] {
+            let mut copying = watched();
+            assert_eq!(copying.awaited_keyframes(), None);
+            copying.state = State::Awaiting;
+            assert_eq!(copying.awaited_keyframes(), Some(TRUSTED));
+            let mut seen = source();
+            seen.video.as_mut().unwrap().keyframe_interval = Some(Duration::from_secs(1));
+            assert_eq!(copying.begin(&seen, &[]), seen, "as the probe has seen it");
+            copying.settle(&seen, copied);
+            assert_eq!(turn(&mut copying, 0, 400, 30, true), None, "nothing is left to turn to");
+            copying.source_came();
+            assert_eq!(copying.begin(&source(), &[]) == seen, copied, "what is not copied is looked at again");
+        }
+        // A source that goes away meanwhile is judged anew.
+        let mut copying = watched();
+        copying.state = State::Awaiting;
         copying.source_came();
         assert!(matches!(copying.state, State::Watching(_)));
     }

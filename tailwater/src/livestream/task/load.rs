@@ -59,11 +59,7 @@ impl Load {
     /// # Errors
     /// When the livestream is new, and not even its last level fits.
     pub(super) fn fit(&mut self, mut plan: Plan, source: &SourceInfo, force: bool) -> Result<Plan, Problem> {
-        presets::settle(&mut plan, source, self.capacity.slowness(), self.place.room(), self.capacity.cores());
-        self.steps = if self.capacity.settings().shed { ladder::steps(&plan) } else { Vec::new() };
-        self.work = (0..=self.steps.len())
-            .map(|level| cost::cores(&ladder::shed(&plan, &self.steps[..level]), source))
-            .collect();
+        (self.steps, self.work) = self.levels(&mut plan, source);
         if let Some(next) = self.next.take() {
             // FFmpeg ended for another reason before it came to that.
             self.watch.handle_change(Instant::now(), next);
@@ -76,6 +72,25 @@ impl Load {
         self.place.take(self.work[self.level], self.level);
         self.watch.handle_session(self.level, self.steps.len());
         Ok(ladder::shed(&plan, &self.steps[..self.level]))
+    }
+
+    /// What can be shed of a plan, and its work at each level. Presets that are left to the machine are chosen.
+    fn levels(&self, plan: &mut Plan, source: &SourceInfo) -> (Vec<Step>, Vec<f64>) {
+        presets::settle(plan, source, self.capacity.slowness(), self.place.room(), self.capacity.cores());
+        let steps = if self.capacity.settings().shed { ladder::steps(plan) } else { Vec::new() };
+        let work = (0..=steps.len()).map(|level| cost::cores(&ladder::shed(plan, &steps[..level]), source)).collect();
+        (steps, work)
+    }
+
+    /// Whether a new livestream is let in, or let in whole, only if its source is copied.
+    pub(super) fn hangs_on_copying(&self, encoded: &Plan, copied: &Plan, source: &SourceInfo) -> bool {
+        let judge = |plan: &Plan| self.place.judge(&self.levels(&mut plan.clone(), source).1);
+        !self.admitted
+            && match (judge(encoded), judge(copied)) {
+                (Admission::At { level: 0 }, _) => false,
+                (_, Admission::At { level: 0 }) | (Admission::Refused(_), Admission::At { .. }) => true,
+                _ => false,
+            }
     }
 
     fn admit(&mut self) -> Result<(), Problem> {
@@ -295,4 +310,38 @@ impl Task {
 /// A tenth of a second is what a lag is worth.
 fn seconds(lag: Duration) -> f64 {
     (lag.as_secs_f64() * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ladder::{AudioSource, Passthrough, VideoSource};
+    use crate::load::LoadSettings;
+    use crate::transcode::Capabilities;
+
+    /// Full HD by the default ladder, on two cores that are so many times slower than those of the figures.
+    fn hangs(slowness: f64, admitted: bool) -> bool {
+        let config = LadderConfig { passthrough: Passthrough::Auto, ..LadderConfig::default() };
+        let mut video = VideoSource::h264(1920, 1080, 30.0);
+        let planned = |video: &VideoSource| {
+            let source = SourceInfo { video: Some(video.clone()), audio: Some(AudioSource::aac()) };
+            (ladder::plan(&source, &config, &Capabilities::typical(2)).unwrap(), source)
+        };
+        let (encoded, _) = planned(&video);
+        (video.keyframe_interval, video.bitrate) = (Some(Duration::from_secs(1)), Some(5_000_000));
+        let (copied, source) = planned(&video);
+        assert!(copied.copies() && !encoded.copies());
+        let settings = LoadSettings { slowness: Some(slowness), ..LoadSettings::default() };
+        let load = Load { admitted, ..Load::new(&Capacity::new(settings, 2), &config) };
+        load.hangs_on_copying(&encoded, &copied, &source)
+    }
+
+    #[test]
+    fn only_a_machine_too_small_to_encode_all_and_large_enough_to_copy_waits_to_know() {
+        assert!(!hangs(1.0, false), "it holds all of it encoded");
+        assert!(hangs(2.5, false), "encoded not whole, copied whole");
+        assert!(hangs(20.0, false), "encoded not at all, copied with all shed");
+        assert!(!hangs(100.0, false), "not even copied");
+        assert!(!hangs(2.5, true), "it is in");
+    }
 }

@@ -164,7 +164,9 @@ impl Task {
         if info.video.is_none() && info.audio.is_none() {
             return self.wait_for_media();
         }
-        match self.start_session(&info, probing.tags) {
+        // A source that was looked at for long begins with its newest key frame: nobody has seen any of it yet.
+        let tags = if self.copying.is_awaiting() { self.backlog.replay() } else { probing.tags };
+        match self.start_session(&info, tags) {
             Ok(()) => self.tell_machine(Instant::now(), Input::Spawned),
             Err(problem) => self.failure = Some(problem),
         }
@@ -179,7 +181,14 @@ impl Task {
             false => capabilities,
         };
         let (info, plan) = self.plan_session(info, &tags, capabilities).map_err(|error| problem::of_plan(&error))?;
-        let plan = self.load.fit(plan, &info, self.request.force)?;
+        if self.awaits_keyframes(&plan, &info, capabilities) {
+            self.begin_probing();
+            return Ok(());
+        }
+        let notes = plan.notes.clone();
+        let plan = self.load.fit(plan, &info, self.request.force).inspect_err(|_| {
+            notes.iter().for_each(|note| tracing::info!(stream = %self.request.name, note));
+        })?;
         let running = Transcoder::spawn(&self.environment.ffmpeg, &plan).map_err(|error| problem::of_spawn(&error))?;
         let mut feed = Feed::new(&info, &tags);
         feed.skip(plan.skip);
