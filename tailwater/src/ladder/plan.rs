@@ -89,6 +89,20 @@ pub struct PlannedVideo {
     pub action: VideoAction,
 }
 
+impl PlannedVideo {
+    /// What its pictures are in. Only H.264 is ever copied.
+    pub fn codec(&self) -> VideoCodec {
+        match &self.action {
+            VideoAction::Encode(settings) => match settings.encoder {
+                Encoder::X264 | Encoder::Hardware(_) => VideoCodec::H264,
+                Encoder::X265 => VideoCodec::Hevc,
+                Encoder::SvtAv1 | Encoder::Aom => VideoCodec::Av1,
+            },
+            VideoAction::Copy => VideoCodec::H264,
+        }
+    }
+}
+
 /// How the pictures of a rendition are made.
 #[derive(Debug, Clone, PartialEq)]
 pub enum VideoAction {

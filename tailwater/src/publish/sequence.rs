@@ -12,6 +12,8 @@ use hls::window::{Window, WindowConfig};
 use serde::{Deserialize, Serialize};
 use store::{At, Error, ErrorKind, Key, MediaStore, Operation, Payload, PutOptions};
 
+use crate::ladder::VideoCodec;
+
 /// Numbers reserved ahead: about seventeen minutes of one-second segments, so that the record is seldom written.
 const RESERVE: u64 = 1000;
 /// Discontinuities reserved ahead.
@@ -54,6 +56,9 @@ pub struct KnownRendition {
     pub bandwidth: u64,
     /// AVERAGE-BANDWIDTH that was advertised for it, bit/s.
     pub average_bandwidth: u64,
+    /// The codec of its pictures, if it has any.
+    #[serde(default)]
+    pub codec: Option<VideoCodec>,
 }
 
 /// What `<stream>_sequence` holds, as JSON.

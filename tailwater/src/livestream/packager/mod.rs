@@ -2,8 +2,8 @@
 //!
 //! A session is one run of FFmpeg. Its renditions are cut alike, so segment `i` of a session has the media sequence
 //! number `base + i` in every playlist. A playlist lives as long as the livestream: a rendition that a session does not
-//! encode goes on under its own name and numbers, naming the media of the next rung below, because players do not read
-//! the multivariant playlist again.
+//! encode goes on under its own name and numbers, naming the media of the next rung below in the same codec, because
+//! players do not read the multivariant playlist again.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use hls::window::{PartInfo, SegmentInfo, Snapshot, Window, WindowConfig};
 use store::Payload;
 
 use super::multivariants;
+use crate::ladder::VideoCodec;
 use crate::origin::Multivariants;
 use crate::publish::sequence::{KnownRendition, Start};
 use crate::publish::{Command, SegmentCommand};
@@ -41,8 +42,8 @@ pub struct PackagerConfig {
 pub struct SessionRendition {
     /// Its name.
     pub name: String,
-    /// It carries only audio, beside video renditions.
-    pub audio_only: bool,
+    /// The codec of its pictures; `None` where it carries only audio, beside video renditions.
+    pub codec: Option<VideoCodec>,
     /// Upper bound of its peak segment bit rate, bit/s.
     pub bandwidth: u64,
     /// Upper bound of its average bit rate, bit/s.
@@ -78,6 +79,8 @@ impl PackagerConfig {
 pub(super) struct Rendition {
     pub(super) name: String,
     pub(super) audio_only: bool,
+    /// Of its pictures, as far as it is known.
+    codec: Option<VideoCodec>,
     /// The session encodes it; otherwise it names another's media, or nothing.
     pub(super) encoded: bool,
     pub(super) tracks: Option<Tracks>,
@@ -140,6 +143,7 @@ impl Packager {
             packager.add_rendition(name, audio_only, window);
             if let (Some(known), Some(added)) = (known, packager.renditions.last_mut()) {
                 added.raise_bounds(packager.config.window.target_duration, known.bandwidth, known.average_bandwidth);
+                added.codec.clone_from(&known.codec);
             }
         }
         packager.has_history = packager.renditions.iter().any(Rendition::has_segments);
@@ -178,7 +182,7 @@ impl Packager {
                 // The discontinuity that this session begins with counts, once it has media.
                 let before = self.discontinuities + u64::from(self.has_history);
                 let window = Window::new(config, base, before);
-                self.add_rendition(planned.name.clone(), planned.audio_only, window);
+                self.add_rendition(planned.name.clone(), planned.codec.is_none(), window);
             }
         }
         for known in &mut self.renditions {
@@ -188,7 +192,8 @@ impl Packager {
             known.tracks = None;
             if let Some(planned) = planned.map(|index| &renditions[index]) {
                 known.raise_bounds(self.config.window.target_duration, planned.bandwidth, planned.average_bandwidth);
-                known.audio_only = planned.audio_only;
+                known.audio_only = planned.codec.is_none();
+                known.codec.clone_from(&planned.codec);
             }
             known.source = match planned {
                 Some(_) => Some(known.name.clone()),
@@ -323,6 +328,7 @@ impl Packager {
             name: rendition.name.clone(),
             bandwidth: rendition.meter.peak(),
             average_bandwidth: rendition.meter.average(),
+            codec: rendition.codec.clone(),
         };
         self.renditions.iter().map(known).collect()
     }
@@ -348,6 +354,7 @@ impl Packager {
         self.renditions.push(Rendition {
             name,
             audio_only,
+            codec: None,
             encoded: false,
             tracks: None,
             meter: Meter::new(self.config.window.target_duration, 0, 0),
@@ -578,12 +585,15 @@ fn end_date(window: &Window) -> Option<UnixTime> {
 /// The name of the audio rendition beside video ones, and of the only one of a source without video.
 pub const AUDIO: &str = "audio";
 
-/// Whose media a rendition names when the session does not encode it: the next rung below, else the lowest there is.
+/// Whose media a rendition names when the session does not encode it: the next rung below, else the lowest there is. A rung in the
+/// same codec is preferred, because many players keep to the decoder that they began a playlist with; where there is none, another
+/// codec follows with the discontinuity, and in CMAF with its own initialization section.
 fn substitute(rendition: &Rendition, renditions: &[SessionRendition]) -> Option<String> {
-    let same_kind = |planned: &&SessionRendition| planned.audio_only == rendition.audio_only;
-    let bound = rendition.meter.average();
-    let below = renditions.iter().filter(same_kind).filter(|planned| planned.average_bandwidth < bound);
-    let lowest = || renditions.iter().filter(same_kind).min_by_key(|planned| planned.average_bandwidth);
+    let candidates = renditions.iter().filter(|planned| planned.codec.is_none() == rendition.audio_only);
+    let same: Vec<_> = candidates.clone().filter(|planned| planned.codec == rendition.codec).collect();
+    let candidates = if same.is_empty() { candidates.collect() } else { same };
+    let below = candidates.iter().filter(|planned| planned.average_bandwidth < rendition.meter.average());
+    let lowest = || candidates.iter().min_by_key(|planned| planned.average_bandwidth);
     below.max_by_key(|planned| planned.average_bandwidth).or_else(lowest).map(|planned| planned.name.clone())
 }
 

@@ -19,7 +19,7 @@ fn rungs(names: &[&str]) -> Vec<SessionRendition> {
         .iter()
         .map(|name| SessionRendition {
             name: (*name).into(),
-            audio_only: *name == AUDIO,
+            codec: (*name != AUDIO).then_some(VideoCodec::H264),
             bandwidth: rate(name) * 2,
             average_bandwidth: rate(name),
         })
@@ -174,6 +174,44 @@ fn a_rung_that_is_not_encoded_any_more_names_the_media_of_the_next_below() {
     assert!(!newest.expect("a new one").contains("1080p"), "new multivariant playlists leave it out");
 }
 
+/// In CMAF: HEVC from 1440p on and 360p, H.264 between them.
+fn in_two_codecs(names: &[&str]) -> Vec<SessionRendition> {
+    let hevc = ["2160p", "1440p", "360p"];
+    let codec = |name: &str| if hevc.contains(&name) { VideoCodec::Hevc } else { VideoCodec::H264 };
+    rungs(names).into_iter().map(|rung| SessionRendition { codec: Some(codec(&rung.name)), ..rung }).collect()
+}
+
+/// Whose media each rung names in a session of `left`, after one of all.
+fn named(packager: &mut Packager, all: &[&'static str], left: &[&str]) -> Vec<String> {
+    packager.begin_session(&in_two_codecs(left), UnixTime(0));
+    for name in left {
+        packager.handle_slices(name, vec![SliceEvent::Init(Bytes::from_static(b"init")), segment(0)]);
+    }
+    packager.end_session();
+    let outputs = outputs(packager);
+    let newest = |rung: &&'static str| {
+        let playlist = playlist(&outputs, rung);
+        let media = uris(&playlist).pop().unwrap().split('_').nth(1).unwrap().to_owned();
+        let (_, map) = playlist.rsplit_once("#EXT-X-MAP:URI=\"show_").expect("an initialization section");
+        assert!(map.starts_with(&format!("{media}_init")), "its own: {playlist}");
+        media
+    };
+    all.iter().map(newest).collect()
+}
+
+#[test]
+fn a_rung_that_is_not_encoded_any_more_keeps_to_its_codec_while_there_is_a_rung_in_it() {
+    let all = ["2160p", "1440p", "720p", "480p", "360p"];
+    let mut config = config(false, false);
+    (config.window.version_map, config.window.extension) = (true, "m4s".into());
+    let mut packager = Packager::new(config, Start::default());
+    assert_eq!(named(&mut packager, &all, &all), all);
+    let of = |packager: &mut Packager, left: &[&str]| named(packager, &all, left);
+    assert_eq!(of(&mut packager, &["720p", "480p", "360p"]), ["360p", "360p", "720p", "480p", "360p"], "below");
+    assert_eq!(of(&mut packager, &["1440p", "480p"]), ["1440p", "1440p", "480p", "480p", "1440p"], "or above");
+    assert_eq!(of(&mut packager, &["720p", "480p"]), ["720p", "720p", "720p", "480p", "480p"], "none is left in it");
+}
+
 /// What a remote store knows of a broadcast whose process died: numbers to go on with, and what players may be on.
 fn cut_short(names: &[&str]) -> Start {
     let window = |name: &&str| ((*name).to_owned(), Window::new(config(true, false).window_of(name), 1000, 100));
@@ -181,6 +219,7 @@ fn cut_short(names: &[&str]) -> Start {
         name: rung.name,
         bandwidth: rung.bandwidth,
         average_bandwidth: rung.average_bandwidth,
+        codec: rung.codec,
     };
     Start {
         next_msn: 1000,
@@ -207,6 +246,18 @@ fn after_a_crash_a_rung_that_only_players_know_names_the_media_of_the_next_below
     }
     let known: Vec<String> = packager.known().into_iter().map(|known| known.name).collect();
     assert_eq!(known, ["1080p", "720p", "480p", "360p"], "the next process is told of all of them");
+}
+
+#[test]
+fn after_a_crash_it_keeps_to_its_codec_too() {
+    let mut start = cut_short(&["1440p", "720p", "360p"]);
+    for (known, rung) in start.known.iter_mut().zip(in_two_codecs(&["1440p", "720p", "360p"])) {
+        known.codec = rung.codec;
+    }
+    let mut packager = Packager::new(config(false, false), start);
+    packager.begin_session(&in_two_codecs(&["720p", "360p"]), UnixTime(0));
+    deliver(&mut packager, &["720p", "360p"], 0..1);
+    assert_eq!(uris(&playlist(&outputs(&mut packager), "1440p")), ["show_360p_segment1000.ts"]);
 }
 
 #[test]

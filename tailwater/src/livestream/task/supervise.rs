@@ -13,7 +13,7 @@ use super::source::Probing;
 use super::{Task, problem};
 use crate::ingest::source::StampedTag;
 use crate::ladder::rung::LONGEST_COPIED_SEGMENT;
-use crate::ladder::{Encoder, EncoderChoice, Passthrough, Plan, SourceInfo, VideoAction};
+use crate::ladder::{Encoder, EncoderChoice, Passthrough, Plan, PlannedVideo, SourceInfo, VideoAction};
 use crate::livestream::feed::{Feed, FeedEvent};
 use crate::livestream::keyframes::KeyframeWatch;
 use crate::livestream::packager::SessionRendition;
@@ -284,7 +284,7 @@ pub(super) fn session_renditions(plan: &Plan) -> Vec<SessionRendition> {
         .iter()
         .map(|planned| SessionRendition {
             name: planned.name.clone(),
-            audio_only: planned.video.is_none(),
+            codec: planned.video.as_ref().map(PlannedVideo::codec),
             bandwidth: planned.bandwidth_bound,
             average_bandwidth: planned.average_bound,
         })

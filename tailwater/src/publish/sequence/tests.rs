@@ -12,7 +12,12 @@ fn rules(rendition: &str) -> WindowConfig {
 }
 
 fn known(name: &str) -> KnownRendition {
-    KnownRendition { name: name.to_owned(), bandwidth: 2_000_000, average_bandwidth: 1_000_000 }
+    KnownRendition {
+        name: name.to_owned(),
+        bandwidth: 2_000_000,
+        average_bandwidth: 1_000_000,
+        codec: Some(VideoCodec::H264),
+    }
 }
 
 /// A remote store with a record of these renditions.
