@@ -211,6 +211,12 @@ async fn tracks_that_are_late_or_far_apart() {
             12.0,
             8,
         ),
+        row(
+            "video of which only the configuration comes",
+            film.clone().only(|shot| !shot.is_video() || shot.is_header()),
+            12.0,
+            0,
+        ),
         row("video that pauses while audio goes on", blind_for_a_while(&film), 7.4, 7).that_is_lost_for_a_while(),
         row("video that pauses, in CMAF", blind_for_a_while(&film), 7.4, 7).that_is_lost_for_a_while().in_cmaf(),
     ])

@@ -19,6 +19,8 @@ const MAX_FRAMES: usize = 600;
 const MAX_FRAMES_OF_KEYFRAMES: usize = 1500;
 /// A source that sends nothing more while its key frames are awaited is judged after this.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Sound that comes for so long while the picture is only announced comes alone. Encoders may send it seconds early.
+const FIRST_PICTURE: Duration = Duration::from_secs(8);
 /// The rates that encoders have.
 const RATES: [f64; 18] = [
     5.0,
@@ -55,6 +57,8 @@ pub struct Probe {
     audio: Option<AudioSource>,
     /// Audio came, and is not of the kind that needs a header, or its header came too.
     audio_tags: u32,
+    /// When the first sound came that can be heard.
+    first_sound: Option<Duration>,
     done: bool,
 }
 
@@ -95,6 +99,7 @@ impl Probe {
             video: None,
             audio: None,
             audio_tags: 0,
+            first_sound: None,
             done: false,
         }
     }
@@ -105,12 +110,13 @@ impl Probe {
         Self { keyframes: Some(keyframes), ..self }
     }
 
-    /// When it decides at the latest, from the first tag on.
+    /// When it decides at the latest, from the first tag on. None: not before something comes.
     #[must_use]
-    pub fn patience(&self) -> Duration {
+    pub fn patience(&self) -> Option<Duration> {
         match self.keyframes {
-            Some(keyframes) if self.awaits_keyframes(Duration::ZERO) => keyframes.most + PATIENCE,
-            _ => self.timeout,
+            _ if self.is_only_announced() => self.first_sound.map(|sound| sound + FIRST_PICTURE),
+            Some(keyframes) if self.awaits_keyframes(Duration::ZERO) => Some(keyframes.most + PATIENCE),
+            _ => Some(self.timeout),
         }
     }
 
@@ -127,7 +133,7 @@ impl Probe {
                 }
             }
             TagKind::Video => self.push_video(tag),
-            TagKind::Audio => self.push_audio(tag),
+            TagKind::Audio => self.push_audio(tag, arrival),
         }
     }
 
@@ -135,14 +141,13 @@ impl Probe {
     pub fn poll(&mut self, now: Duration) -> Option<SourceInfo> {
         let begun = self.begun?;
         let waited = now.saturating_sub(begun);
-        if self.done || !(self.is_certain() || (waited >= self.timeout && !self.awaits_keyframes(waited))) {
+        let awaits = self.awaits_keyframes(waited) || self.awaits_picture(now);
+        if self.done || !(self.is_certain() || (waited >= self.timeout && !awaits)) {
             return None;
         }
         self.done = true;
-        Some(SourceInfo {
-            video: self.video.as_ref().and_then(|video| self.describe(video)),
-            audio: self.audio.clone(),
-        })
+        let video = self.video.as_ref().filter(|_| !self.is_only_announced());
+        Some(SourceInfo { video: video.and_then(|video| self.describe(video)), audio: self.audio.clone() })
     }
 
     fn push_video(&mut self, tag: &FlvTag) {
@@ -167,10 +172,13 @@ impl Probe {
         }
     }
 
-    fn push_audio(&mut self, tag: &FlvTag) {
+    fn push_audio(&mut self, tag: &FlvTag, arrival: Duration) {
         let Some(header) = AudioHeader::parse(&tag.body) else { return };
         let payload = tag.body.get(header.payload..).unwrap_or_default();
         self.audio_tags += 1;
+        if header.packet == PacketKind::Frames {
+            self.first_sound.get_or_insert(arrival);
+        }
         let track = |codec, sample_rate, channels| Some(AudioSource { codec, sample_rate, channels });
         match (header.codec, header.packet) {
             (FlvAudio::Aac, PacketKind::SequenceHeader) => {
@@ -228,6 +236,17 @@ impl Probe {
             (Some(keyframes), Some(video)) => !video.has_keyframes(keyframes) && waited < keyframes.most + PATIENCE,
             _ => false,
         }
+    }
+
+    /// The picture's configuration came, and no picture.
+    fn is_only_announced(&self) -> bool {
+        self.video.as_ref().is_some_and(|video| video.decoded.is_empty())
+    }
+
+    /// Whether a picture that is announced may still come.
+    fn awaits_picture(&self, now: Duration) -> bool {
+        let alone = self.first_sound.is_some_and(|sound| now.saturating_sub(sound) >= FIRST_PICTURE);
+        self.is_only_announced() && !alone
     }
 
     /// The rate that SPS and metadata announce, the SPS first.

@@ -173,6 +173,26 @@ fn audio_that_is_promised_and_never_comes_does_not_block_beyond_the_timeout() {
 }
 
 #[test]
+fn a_picture_of_which_only_the_configuration_comes_is_waited_for_and_not_for_ever() {
+    let sound = |time| tag(TagKind::Audio, time, vec![0xaf, 1, 7]);
+    let announced = || {
+        let mut bench = Bench::new();
+        bench.push(&tag(TagKind::Video, 0, hex(AVC_30)));
+        bench.push(&tag(TagKind::Audio, 0, hex(AAC_48)));
+        assert_eq!((bench.probe.patience(), bench.probe.poll(Duration::from_secs(60))), (None, None), "nothing comes");
+        bench.push(&sound(1000));
+        assert_eq!(bench.probe.patience(), Some(Duration::from_secs(9)));
+        assert_eq!(bench.probe.poll(Duration::from_millis(8999)), None, "sound may be early");
+        bench
+    };
+    let alone = announced().probe.poll(Duration::from_secs(9)).unwrap();
+    assert!(alone.video.is_none() && alone.audio.is_some());
+    let mut bench = announced();
+    bench.push(&frame(6000, true, 0));
+    assert!(bench.probe.poll(Duration::from_millis(6000)).unwrap().video.is_some());
+}
+
+#[test]
 fn metadata_without_audio_is_believed_at_once() {
     let mut bench = Bench::new();
     bench.push(&metadata(&[("width", 1920.0), ("framerate", 30.0), ("videocodecid", 7.0)]));
@@ -290,11 +310,11 @@ fn two_key_frames_are_awaited_beyond_the_usual_patience_and_not_for_ever() {
     assert_eq!((at, info.video.unwrap().keyframe_interval), (10_100, None));
     // The source falls silent: it is judged a while later.
     let mut probe = Probe::new(Duration::from_secs(1)).with_keyframes(wanted);
-    assert_eq!(probe.patience(), Duration::from_secs(1));
+    assert_eq!(probe.patience(), Some(Duration::from_secs(1)));
     probe.push(&tag(TagKind::Video, 0, hex(AVC_30)), Duration::ZERO);
     probe.push(&picture(0, true, 5), Duration::ZERO);
     assert_eq!(probe.poll(Duration::from_secs(12)), None);
-    assert_eq!(probe.patience(), Duration::from_millis(12_100));
+    assert_eq!(probe.patience(), Some(Duration::from_millis(12_100)));
     assert!(probe.poll(Duration::from_millis(12_100)).is_some());
 }
 

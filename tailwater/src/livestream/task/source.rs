@@ -43,8 +43,8 @@ impl Probing {
 
     /// When the probe may decide whatever came; not before anything did.
     pub(super) fn decides_at(&self) -> Option<Instant> {
-        let patience = self.probe.patience() + Duration::from_millis(1);
-        (!self.tags.is_empty()).then(|| self.since + patience)
+        let patience = self.probe.patience().filter(|_| !self.tags.is_empty())?;
+        Some(self.since + patience + Duration::from_millis(1))
     }
 }
 
