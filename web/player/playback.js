@@ -193,7 +193,9 @@ export class Playback extends EventTarget {
       // Whether it plays is decided here alone: that controller plays whenever a playlist arrives, also after a pause.
       interstitialsController: undefined,
       capLevelToPlayerSize: true,
-      backBufferLength: 60,
+      // The browser makes room by itself when it needs some. What hls.js removes while a part is on its way makes it take
+      // that part for missing, and wait for it for two seconds (hls.js 1.7.4).
+      backBufferLength: Infinity,
       abrEwmaDefaultEstimate: 5_000_000,
       // A livestream that is not there is asked for by `probe`, more often than hls.js would.
       manifestLoadPolicy: {
