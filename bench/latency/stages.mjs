@@ -1,25 +1,33 @@
 // Where the time goes on its way to the screen, as far as it can be told from outside: a player that only reloads the
-// low-latency playlist sees when each part is listed, and the playlist says when its frames came in.
+// playlist sees when each part (each segment, where there are no parts) is listed, and the playlist says when its frames
+// came in.
 
+import { setTimeout as delay } from "node:timers/promises";
 import { spread } from "../../tests/browser/lib/measure.mjs";
+
+/** A playlist that does not block is asked for as often as this, milliseconds. */
+const POLL_MS = 20;
 
 /** Follows one media playlist until stopped. */
 export class Stages {
   #stopped = false;
   #lags = [];
-  #partTarget = null;
+  #piece = 0;
   #following;
 
-  /** @param {string} url a multivariant low-latency playlist; its first variant is followed */
+  /** @param {string} url a multivariant playlist; its first variant is followed */
   constructor(url) {
     this.#following = this.#follow(url).catch((error) => console.error(`the playlist cannot be followed: ${error.message}`));
   }
 
-  /** @returns {Promise<{listedMs: {p5: number, p50: number, p95: number, samples: number} | null, partMs: number}>} */
+  /**
+   * `pieceMs` is what is listed at a time: a part, or a segment.
+   * @returns {Promise<{listedMs: {p5: number, p50: number, p95: number, samples: number} | null, pieceMs: number}>}
+   */
   async stop() {
     this.#stopped = true;
     await this.#following;
-    return { listedMs: spread(this.#lags, 0), partMs: (this.#partTarget ?? 0) * 1000 };
+    return { listedMs: spread(this.#lags, 0), pieceMs: this.#piece * 1000 };
   }
 
   async #follow(url) {
@@ -30,16 +38,19 @@ export class Stages {
       const playlist = await text(last === null ? media : ask(media, last));
       const now = Date.now();
       const edge = read(playlist);
-      this.#partTarget = edge.partTarget;
+      this.#piece = edge.partTarget || edge.targetDuration;
+      const isNews = last !== null && (edge.msn !== last.msn || edge.part !== last.part);
       // What was listed before this began says nothing about when.
-      if (last !== null && edge.listedUntil !== null) this.#lags.push(now - edge.listedUntil);
+      if (isNews && edge.listedUntil !== null) this.#lags.push(now - edge.listedUntil);
       last = edge;
+      if (edge.partTarget === 0) await delay(POLL_MS);
     }
   }
 }
 
-function ask(media, { msn, part }) {
+function ask(media, { msn, part, partTarget }) {
   const url = new URL(media);
+  if (partTarget === 0) return url;
   url.searchParams.set("_HLS_msn", msn);
   url.searchParams.set("_HLS_part", part);
   return url;
@@ -71,5 +82,6 @@ function read(playlist) {
     }
   }
   const partTarget = Number(/PART-TARGET=([\d.]+)/.exec(playlist)?.[1] ?? 0);
-  return { msn, part, partTarget, listedUntil: date === null ? null : date + inParts * 1000 };
+  const targetDuration = Number(/#EXT-X-TARGETDURATION:(\d+)/.exec(playlist)?.[1] ?? 0);
+  return { msn, part, partTarget, targetDuration, listedUntil: date === null ? null : date + inParts * 1000 };
 }

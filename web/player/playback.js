@@ -185,7 +185,8 @@ export class Playback extends EventTarget {
   #openHls(url, mode) {
     const hls = new Hls({
       lowLatencyMode: mode === "low-latency",
-      enableWorker: true,
+      // Parts are small: the thread of its own costs more, at the start above all, than what it takes off this one.
+      enableWorker: mode !== "low-latency",
       workerPath: new URL("../hls/hls.worker.js", import.meta.url).href,
       // Steered here.
       maxLiveSyncPlaybackRate: 1,

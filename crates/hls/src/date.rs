@@ -10,6 +10,9 @@ const SLEW: i64 = 1_000_000;
 const TOLERANCE: i64 = 20_000_000;
 /// Arrivals that a judgement of drift is averaged over.
 const SMOOTHING: i64 = 16;
+/// Segments after which it is known how late they arrive when all is well: an encoder starts with what waited for it, and
+/// its first segments are later than all that follow.
+const SETTLING: u32 = 16;
 /// Segments whose decision is remembered: renditions are never further apart.
 const REMEMBERED: usize = 64;
 
@@ -27,8 +30,10 @@ pub struct ProgramClock {
     asked: Option<u64>,
     /// The highest index observed.
     observed: Option<u64>,
-    /// How late the end of the first segment arrived; drift is measured against that.
-    lateness: Option<i64>,
+    /// The least that the end of one of the first segments was late; drift is measured against that.
+    lateness: i64,
+    /// How many went into it.
+    settled: u32,
     drift: i64,
 }
 
@@ -37,7 +42,14 @@ impl ProgramClock {
     #[must_use]
     pub fn anchor(media: MediaTime, wall: UnixTime) -> Self {
         let offset = wall.0.saturating_sub(media.0);
-        Self { offsets: VecDeque::from([(0, offset)]), asked: None, observed: None, lateness: None, drift: 0 }
+        Self {
+            offsets: VecDeque::from([(0, offset)]),
+            asked: None,
+            observed: None,
+            lateness: i64::MAX,
+            settled: 0,
+            drift: 0,
+        }
     }
 
     /// The date of `media` in segment `index` of the session.
@@ -54,8 +66,12 @@ impl ProgramClock {
         }
         self.observed = Some(index);
         let late = wall.0.saturating_sub(self.offset(index).saturating_add(media.0));
-        let lateness = *self.lateness.get_or_insert(late);
-        let drift = late.saturating_sub(lateness);
+        if self.settled < SETTLING {
+            self.settled += 1;
+            self.lateness = self.lateness.min(late);
+            return;
+        }
+        let drift = late.saturating_sub(self.lateness);
         self.drift += drift.saturating_sub(self.drift) / SMOOTHING;
         if self.drift.abs() < TOLERANCE {
             return;
@@ -93,6 +109,16 @@ mod tests {
             assert_eq!(clock.date(index, second(index)), UnixTime(NOON + second(index).0));
             let jitter = if index % 2 == 0 { 15_000_000 } else { -15_000_000 };
             clock.observe(index, second(index + 1), UnixTime(NOON + second(index + 1).0 + jitter + 300_000_000));
+        }
+    }
+
+    #[test]
+    fn a_slow_start_is_no_drift() {
+        let mut clock = ProgramClock::anchor(MediaTime(0), UnixTime(NOON));
+        for index in 0..1000 {
+            assert_eq!(clock.date(index, second(index)), UnixTime(NOON + second(index).0));
+            let late = 60_000_000 + 400_000_000 / (index as i64 + 1);
+            clock.observe(index, second(index + 1), UnixTime(NOON + second(index + 1).0 + late));
         }
     }
 
