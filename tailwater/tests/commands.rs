@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use rstest::rstest;
 use serde_json::json;
 use support::{Server, eventually};
 
@@ -44,8 +45,11 @@ fn descendants(pid: u32) -> Vec<u32> {
         .collect()
 }
 
+#[rstest]
+#[case::plain(&[], "http://")]
+#[case::with_a_certificate_of_its_own(&["--tls"], "https://")]
 #[tokio::test]
-async fn the_demo_plays_says_where_and_ends_cleanly_at_ctrl_c() {
+async fn the_demo_plays_says_where_and_ends_cleanly_at_ctrl_c(#[case] more: &[&str], #[case] scheme: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let config = folder.path().join("t.toml");
     let ladder = "[[ladder]]\nname = \"90p\"\nheight = 90\nvideo_bitrate = 150000\npreset = \"ultrafast\"\n";
@@ -53,7 +57,8 @@ async fn the_demo_plays_says_where_and_ends_cleanly_at_ctrl_c() {
     let config = config.display().to_string();
     let arguments =
         ["demo", "--camera", "320x180", "--store", "memory:", "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0"];
-    let mut child = tailwater(&[&arguments[..], &["--config", &config]].concat()).spawn().expect("the demo starts");
+    let mut child =
+        tailwater(&[&arguments[..], &["--config", &config], more].concat()).spawn().expect("the demo starts");
     let printed = lines(&mut child);
     let until = |wanted: &str| loop {
         let line = printed.recv_timeout(LONG).unwrap_or_else(|_| panic!("the demo never says {wanted:?}"));
@@ -67,8 +72,13 @@ async fn the_demo_plays_says_where_and_ends_cleanly_at_ctrl_c() {
     // The line that lives: state, rungs, speed, last segment.
     let line = until("last segment");
     assert!(line.contains("live") && line.contains("90p") && line.contains("speed"), "{line}");
-    let page = reqwest::get(&player).await.expect("the player page");
+    assert!(player.starts_with(scheme), "{player}");
+    // Nobody vouches for its certificate but itself.
+    let client = reqwest::Client::builder().no_proxy().danger_accept_invalid_certs(true).build().expect("a client");
+    let page = client.get(&player).send().await.expect("the player page");
     assert_eq!(page.status(), 200);
+    let http2 = page.version() == reqwest::Version::HTTP_2;
+    assert_eq!(http2, scheme == "https://", "{:?}", page.version());
 
     let below = descendants(child.id());
     assert!(below.len() >= 2, "the camera and the transcoder: {below:?}");

@@ -211,6 +211,14 @@ async fn tracks_that_are_late_or_far_apart() {
             12.0,
             8,
         ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn video_that_stops_or_never_comes() {
+    let film = Film::made(&Recipe { seconds: 12.0, ..Recipe::default() });
+    all_play_on(vec![
         row(
             "video of which only the configuration comes",
             film.clone().only(|shot| !shot.is_video() || shot.is_header()),

@@ -327,17 +327,31 @@ async fn a_livestream_whose_source_stays_away_after_a_restart_ends_and_a_damaged
     assert_eq!(server.get("/livestreams/s").await.status(), 404);
 }
 
+/// A remote store that outlives the servers before it, and the state they resume from.
+struct Remote {
+    folder: tempfile::TempDir,
+    momento: momento_fake::Fake,
+}
+
+impl Remote {
+    async fn new() -> Self {
+        let momento = momento_fake::Fake::start(momento_fake::Options::default()).await.expect("momento-fake starts");
+        Self { folder: tempfile::tempdir().expect("a folder"), momento }
+    }
+
+    fn start(&self) -> Server {
+        let (key, endpoint) = (self.momento.api_key(), self.momento.endpoint());
+        let environment = [("MOMENTO_API_KEY", key.as_str()), ("MOMENTO_ENDPOINT", endpoint.as_str())];
+        // Without an embedded store the file would be in the working directory.
+        let config = format!("resume = true\nstate_file = '{}'", self.folder.path().join("state.json").display());
+        Server::in_folder(self.folder.path(), &config, &["--store", "momento:livestreams"], &environment)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_remote_store_numbers_go_on_where_they_were_when_the_server_was_asked_to_end() {
-    let folder = tempfile::tempdir().unwrap();
-    let momento = momento_fake::Fake::start(momento_fake::Options::default()).await.unwrap();
-    let (key, endpoint) = (momento.api_key(), momento.endpoint());
-    let environment = [("MOMENTO_API_KEY", key.as_str()), ("MOMENTO_ENDPOINT", endpoint.as_str())];
-    // Without an embedded store the file would be in the working directory.
-    let config = format!("resume = true\nstate_file = '{}'", folder.path().join("state.json").display());
-    let store = ["--store", "momento:livestreams"];
-    let start = || Server::in_folder(folder.path(), &config, &store, &environment);
-    let server = start();
+    let remote = Remote::new().await;
+    let server = remote.start();
     let camera = Camera::publish(&server.publish_url("k"));
     server.create("s", "k", json!({})).await;
     server.reaches("s", "live").await;
@@ -345,7 +359,7 @@ async fn with_a_remote_store_numbers_go_on_where_they_were_when_the_server_was_a
     let before = media(&server, "180p").await.last_msn();
     server.stop();
     drop(camera);
-    let server = start();
+    let server = remote.start();
     let _camera = Camera::publish(&server.publish_url("k"));
     server.reaches("s", "live").await;
     let playlist = media(&server, "180p").await;
@@ -357,14 +371,8 @@ async fn with_a_remote_store_numbers_go_on_where_they_were_when_the_server_was_a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_remote_store_a_player_on_a_rung_that_is_left_out_plays_on_after_a_crash() {
-    let folder = tempfile::tempdir().unwrap();
-    let momento = momento_fake::Fake::start(momento_fake::Options::default()).await.unwrap();
-    let (key, endpoint) = (momento.api_key(), momento.endpoint());
-    let environment = [("MOMENTO_API_KEY", key.as_str()), ("MOMENTO_ENDPOINT", endpoint.as_str())];
-    let config = format!("resume = true\nstate_file = '{}'", folder.path().join("state.json").display());
-    let store = ["--store", "momento:livestreams"];
-    let start = || Server::in_folder(folder.path(), &config, &store, &environment);
-    let mut server = start();
+    let remote = Remote::new().await;
+    let mut server = remote.start();
     let camera = Camera::publish(&server.publish_url("k"));
     server.create("s", "k", json!({})).await;
     server.reaches("s", "live").await;
@@ -379,14 +387,14 @@ async fn with_a_remote_store_a_player_on_a_rung_that_is_left_out_plays_on_after_
     server.wait();
     drop(camera);
 
-    let server = start();
+    let server = remote.start();
     let _camera = Camera::show(&server.publish_url("k"), &smaller);
     server.reaches("s", "live").await;
     let origin = media(&server, "180p").await;
     assert!(origin.last_msn() > before.last_msn(), "{}", origin.text);
     assert!(origin.uris().iter().all(|uri| uri.contains("s_90p_segment")), "{}", origin.text);
     let stored = eventually("it goes on in the store too", Duration::from_secs(10), async || {
-        let contents = momento.contents("livestreams");
+        let contents = remote.momento.contents("livestreams");
         let playlist = Media::parse(std::str::from_utf8(contents.get("s_180p_playlist.m3u8")?).ok()?);
         (playlist.last_msn() > before.last_msn()).then_some(playlist)
     });
