@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use tokio::process::Command;
 
+/// How often a listing is asked for in all.
+const LIST_ATTEMPTS: u32 = 3;
 /// A listing takes milliseconds; a cold disk seconds.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 /// One second of picture through a hardware encoder, driver start included.
@@ -236,7 +239,20 @@ async fn probe_version(ffmpeg: &Path) -> Result<Version, ProbeError> {
     Ok(version)
 }
 
+/// What it answers. One that is killed while it answers (the system is short of memory, somebody ends all of its name) says nothing
+/// of what it can do, and is asked again.
 async fn list(ffmpeg: &Path, what: &str) -> Result<String, ProbeError> {
+    let mut attempt = 1;
+    loop {
+        let output = ask(ffmpeg, what).await?;
+        if output.status.signal().is_none() || attempt == LIST_ATTEMPTS {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        attempt += 1;
+    }
+}
+
+async fn ask(ffmpeg: &Path, what: &str) -> Result<Output, ProbeError> {
     let run = Command::new(ffmpeg)
         .args(["-hide_banner", what].iter().skip(usize::from(what == "-version")))
         .stdin(Stdio::null())
@@ -245,7 +261,7 @@ async fn list(ffmpeg: &Path, what: &str) -> Result<String, ProbeError> {
         .output();
     let path = ffmpeg.to_owned();
     match tokio::time::timeout(LIST_TIMEOUT, run).await {
-        Ok(Ok(output)) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Ok(Ok(output)) => Ok(output),
         Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => Err(ProbeError::Absent { path }),
         Ok(Err(source)) => Err(ProbeError::NotExecutable { path, source }),
         Err(_) => Err(ProbeError::NotFfmpeg { path, answer: format!("no answer to {what} in 10 s") }),
@@ -339,4 +355,22 @@ pub fn report(probed: &Result<Capabilities, ProbeError>) -> Vec<Check> {
         checks.push(check("hardware encoder", Verdict::Note, format!("{} does not work: {reason}", hardware.choice())));
     }
     checks
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_that_is_killed_while_it_answers_is_asked_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (script, marker) = (folder.path().join("ffmpeg"), folder.path().join("asked"));
+        let text = "#!/bin/sh\nif [ ! -e MARKER ]; then touch MARKER; kill -9 $$; fi\necho 'ffmpeg version 5.1.9'\n";
+        std::fs::write(&script, text.replace("MARKER", &marker.display().to_string())).unwrap();
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(probe_version(&script).await.unwrap().at_least(5, 1));
+        assert!(marker.exists(), "the first answer was cut short");
+    }
 }
