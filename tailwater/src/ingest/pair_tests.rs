@@ -66,6 +66,16 @@ async fn come(pair: &mut Pair) -> Vec<String> {
     words
 }
 
+/// Main plays, and the backup publishes beside it.
+async fn both_publish(hub: &Hub) -> (Pair, Claim, Claim) {
+    let mut pair = pair(hub);
+    let (main, backup) = (publish(hub, "main"), publish(hub, "backup"));
+    gop(&main, &MAIN);
+    gop(&backup, &BACKUP);
+    come(&mut pair).await;
+    (pair, main, backup)
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_source_that_was_there_before_the_livestream_begins_with_its_last_gop() {
     let hub = Hub::new();
@@ -102,11 +112,7 @@ async fn the_change_to_backup_and_back_begins_with_headers_and_a_key_frame() {
 async fn a_main_whose_picture_stops_is_lost_and_back_when_pictures_have_come_for_a_while() {
     const SOUND: [u8; 6] = [0xaf, 1, 0, 0, 0, b'm'];
     let hub = Hub::new();
-    let mut pair = pair(&hub);
-    let (main, backup) = (publish(&hub, "main"), publish(&hub, "backup"));
-    gop(&main, &MAIN);
-    gop(&backup, &BACKUP);
-    come(&mut pair).await;
+    let (mut pair, main, backup) = both_publish(&hub).await;
     let mut told = Vec::new();
     for _ in 0..32 {
         tokio::time::advance(Duration::from_millis(100)).await;
@@ -144,11 +150,7 @@ async fn both_gone_is_one_end_and_the_same_one_back_is_a_connection() {
 #[tokio::test(start_paused = true)]
 async fn what_main_sent_while_nobody_listened_is_no_silence() {
     let hub = Hub::new();
-    let mut pair = pair(&hub);
-    let (main, backup) = (publish(&hub, "main"), publish(&hub, "backup"));
-    gop(&main, &MAIN);
-    gop(&backup, &BACKUP);
-    come(&mut pair).await;
+    let (mut pair, main, backup) = both_publish(&hub).await;
     tokio::time::advance(Duration::from_secs(10)).await;
     backup.tag(tag(TagKind::Video, &BACKUP[2]));
     main.tag(tag(TagKind::Video, &MAIN[2]));

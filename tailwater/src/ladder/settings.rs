@@ -154,19 +154,16 @@ pub(super) fn default_preset(encoder: Encoder, low_latency: bool) -> &'static st
 /// the work and gain little from finer searches; small ones are cheap and gain most. `docs/ENCODING.md` has the figures.
 pub(super) fn x264_tuning((width, height): (u32, u32), low_latency: bool) -> Vec<(&'static str, String)> {
     let pixels = width * height;
-    let search: &[(&str, &str)] = match pixels {
-        0..=600_000 => &[("subme", "3"), ("me", "hex"), ("ref", "2")],
-        600_001..=1_400_000 if !low_latency => &[("subme", "1")],
-        _ if !low_latency => &[("subme", "2"), ("ref", "2")],
-        _ => &[("subme", "2")],
+    let search: &[(&str, &str)] = match (pixels, low_latency) {
+        (0..=600_000, _) => &[("subme", "3"), ("me", "hex"), ("ref", "2")],
+        (_, true) => &[("subme", "2")],
+        (600_001..=1_400_000, false) => &[("subme", "1")],
+        (_, false) => &[("subme", "2"), ("ref", "2")],
     };
     let lookahead = if pixels <= 600_000 { "15" } else { "10" };
     // Always two B-frames: to decide how many costs more than it gains, and pays for the quantizer's search.
-    let b_frames = [("bframes", "2"), ("b-adapt", "0"), ("trellis", "1")];
-    let planning: &[(&str, &str)] = match low_latency {
-        true => &[],
-        false => &[[("mbtree", "1"), ("rc-lookahead", lookahead)].as_slice(), &b_frames].concat(),
-    };
+    let planning = [("mbtree", "1"), ("rc-lookahead", lookahead), ("bframes", "2"), ("b-adapt", "0"), ("trellis", "1")];
+    let planning = if low_latency { &[][..] } else { &planning };
     search.iter().chain(planning).map(|(key, value)| (*key, (*value).to_owned())).collect()
 }
 

@@ -67,7 +67,7 @@ pub struct Record {
     /// The numbers.
     #[serde(flatten)]
     pub mark: Mark,
-    /// The renditions of a broadcast that has not ended.
+    /// The renditions of the latest broadcast. Whether it has ended is told by their playlists.
     #[serde(default)]
     pub renditions: Vec<KnownRendition>,
 }
@@ -123,9 +123,7 @@ async fn find(store: &dyn MediaStore, slug: &str, config: &ConfigOf<'_>) -> Resu
         return Ok(start);
     }
     let windows = join_all(renditions.iter().map(|known| open_window(store, slug, &known.name, config, mark))).await;
-    let windows =
-        windows.into_iter().zip(&renditions).filter_map(|(window, known)| Some((known.name.clone(), window?)));
-    Ok(Start { windows: windows.collect(), known: renditions, ..start })
+    Ok(Start { windows: windows.into_iter().flatten().collect(), known: renditions, ..start })
 }
 
 /// The empty playlist with which a rendition goes on at the mark, when the stored one is there and has not ended.
@@ -135,7 +133,7 @@ async fn open_window(
     rendition: &str,
     config: &ConfigOf<'_>,
     mark: Mark,
-) -> Option<Window> {
+) -> Option<(String, Window)> {
     let key = format!("{slug}_{rendition}_playlist.m3u8");
     let stored = match tokio::time::timeout(PATIENCE / 2, read_text(store, &key)).await {
         Ok(Ok(text)) => Window::restore(config(rendition), &text?).map_err(|error| error.to_string()),
@@ -147,7 +145,8 @@ async fn open_window(
         Ok(stored) => {
             // EXT-X-TARGETDURATION stays what players were told.
             let config = WindowConfig { target_duration: stored.snapshot().target_duration(), ..config(rendition) };
-            Some(Window::new(config, mark.media_sequence, mark.discontinuity_sequence))
+            let window = Window::new(config, mark.media_sequence, mark.discontinuity_sequence);
+            Some((rendition.to_owned(), window))
         }
         Err(reason) => {
             tracing::warn!(key, reason, "a stored playlist cannot be gone on with");
@@ -180,14 +179,8 @@ async fn find_exactly(store: &dyn MediaStore, slug: &str, config: &ConfigOf<'_>)
         return Ok(Some(Start { next_msn: stored.max(listed), next_dsn: next_dsn + 1, ..Start::default() }));
     }
     let multivariant = read_text(store, &format!("{slug}_playlist.m3u8")).await?;
-    Ok(Some(Start {
-        next_msn: stored.max(listed),
-        next_dsn,
-        windows,
-        multivariant,
-        withhold_parts: true,
-        known: Vec::new(),
-    }))
+    let next_msn = stored.max(listed);
+    Ok(Some(Start { next_msn, next_dsn, windows, multivariant, withhold_parts: true, ..Start::default() }))
 }
 
 /// A playlist, if it is there.
